@@ -1,0 +1,277 @@
+/**
+ * What a host tells: Elastic Common Schema 9 field names, one declaration for the type, the validation and the reference
+ * (`README.md` of this folder is generated from it). Times are ISO 8601 UTC; sizes are bytes; durations say their unit.
+ * Source: Elastic Common Schema reference 9.x, field sets base, event, process, file, source, destination, network, user, host.
+ */
+import Type, { type TProperties, type TSchema } from 'typebox'
+import { Compile } from 'typebox/compile'
+
+/** Longest value of a field, in UTF-16 units; longer ones are cut by the sender and listed in `firebreak.truncated`. */
+export const FIELD_LIMITS = { keyword: 4_096, text: 32_768, list: 512, depth: 16 } as const
+
+const keyword = (description: string) => Type.String({ maxLength: FIELD_LIMITS.keyword, description })
+const text = (description: string) => Type.String({ maxLength: FIELD_LIMITS.text, description })
+const count = (description: string) => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description })
+const pid = (description: string) => Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, description })
+const port = (description: string) => Type.Integer({ minimum: 0, maximum: 65_535, description })
+const time = (description: string) =>
+  Type.String({ maxLength: 40, pattern: String.raw`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$`, description })
+const closed = <T extends TProperties>(properties: T, description: string) =>
+  Type.Object(properties, { additionalProperties: false, description })
+const maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
+
+const Hash = closed(
+  { sha256: maybe(Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the file, hexadecimal.' })) },
+  'Digests of a file.',
+)
+const User = closed(
+  {
+    id: maybe(keyword('Numeric user id, as text.')),
+    name: maybe(keyword('Account name.')),
+    effective: maybe(
+      closed(
+        { id: maybe(keyword('Effective user id.')), name: maybe(keyword('Effective account name.')) },
+        'Account in whose rights it ran, where it differs.',
+      ),
+    ),
+  },
+  'The account behind the event.',
+)
+const processFields = {
+  pid: maybe(pid('Process id as the agent sees it.')),
+  entity_id: maybe(
+    keyword('Stays the same for one process and is never used again: made of boot id, pid and start time.'),
+  ),
+  name: maybe(keyword('Name of the executable, without its folder.')),
+  executable: maybe(keyword('Absolute path of the executable.')),
+  command_line: maybe(text('The whole command line, arguments joined by a space.')),
+  args: maybe(
+    Type.Array(text('One argument.'), { maxItems: FIELD_LIMITS.list, description: 'The arguments, program first.' }),
+  ),
+  args_count: maybe(count('How many arguments there were, also when `args` was cut.')),
+  working_directory: maybe(keyword('Working directory at the start.')),
+  start: maybe(time('When the process started.')),
+  user: maybe(User),
+  hash: maybe(Hash),
+}
+const Process = closed(
+  {
+    ...processFields,
+    end: maybe(time('When the process ended.')),
+    exit_code: maybe(Type.Integer({ description: 'Exit status; 128 + n for death by signal n.' })),
+    tty: maybe(keyword('Controlling terminal, such as /dev/pts/0.')),
+    parent: maybe(closed(processFields, 'The process that started it.')),
+    ancestors: maybe(
+      Type.Array(
+        closed(
+          {
+            pid: pid('Process id.'),
+            entity_id: keyword('Entity id.'),
+            name: keyword('Name.'),
+            executable: maybe(keyword('Path of the executable.')),
+          },
+          'One ancestor.',
+        ),
+        { maxItems: 16, description: 'The chain of parents above `parent`, nearest first (not in ECS).' },
+      ),
+    ),
+  },
+  'The process that did it.',
+)
+const File = closed(
+  {
+    path: keyword('Absolute path.'),
+    name: maybe(keyword('Name without its folder.')),
+    directory: maybe(keyword('Folder.')),
+    extension: maybe(keyword('Extension without the dot.')),
+    type: maybe(Type.Enum(['file', 'dir', 'symlink', 'other'], { description: 'What it is.' })),
+    size: maybe(count('Bytes.')),
+    mode: maybe(Type.String({ pattern: '^[0-7]{3,5}$', description: 'Permission bits, octal.' })),
+    uid: maybe(keyword('Owner id.')),
+    gid: maybe(keyword('Group id.')),
+    inode: maybe(keyword('Inode number.')),
+    mtime: maybe(time('Last change of the content.')),
+    hash: maybe(Hash),
+    previous: maybe(
+      closed(
+        {
+          path: maybe(keyword('Path before a rename.')),
+          mode: maybe(Type.String({ pattern: '^[0-7]{3,5}$', description: 'Permission bits before.' })),
+        },
+        'What changed, as it was (not in ECS).',
+      ),
+    ),
+  },
+  'The file it happened to.',
+)
+const Endpoint = (description: string) =>
+  closed(
+    {
+      ip: maybe(Type.String({ maxLength: 64, description: 'IPv4 or IPv6 address.' })),
+      port: maybe(port('Port.')),
+      domain: maybe(keyword('Name, where known.')),
+      bytes: maybe(count('Bytes sent by this side.')),
+    },
+    description,
+  )
+const Package = closed(
+  {
+    name: keyword('Package name.'),
+    version: keyword('Version.'),
+    type: maybe(keyword('deb, rpm, apk, npm, pypi.')),
+    architecture: maybe(keyword('Architecture.')),
+  },
+  'A software package.',
+)
+
+export const EVENT_CATEGORIES = [
+  'process',
+  'file',
+  'network',
+  'authentication',
+  'session',
+  'iam',
+  'host',
+  'package',
+  'configuration',
+  'intrusion_detection',
+] as const
+export const EVENT_TYPES = [
+  'start',
+  'end',
+  'creation',
+  'change',
+  'deletion',
+  'access',
+  'connection',
+  'protocol',
+  'allowed',
+  'denied',
+  'info',
+  'error',
+  'installation',
+  'user',
+  'group',
+] as const
+
+export const Event = closed(
+  {
+    '@timestamp': time('When it happened on the host, by its clock.'),
+    event: closed(
+      {
+        kind: maybe(
+          Type.Enum(['event', 'alert', 'state', 'metric'], {
+            description: 'event when left out; alert: the agent itself raises it; state: inventory.',
+          }),
+        ),
+        category: Type.Array(Type.Enum([...EVENT_CATEGORIES]), {
+          minItems: 1,
+          maxItems: 4,
+          description: 'What it concerns.',
+        }),
+        type: Type.Array(Type.Enum([...EVENT_TYPES]), {
+          minItems: 1,
+          maxItems: 4,
+          description: 'What happened to it.',
+        }),
+        action: keyword('The action in the words of the source, such as process-started.'),
+        dataset: maybe(keyword('Which stream of the agent: firebreak.process, firebreak.file, ...')),
+        provider: maybe(keyword('Which collector saw it: kernel, procfs, chokidar, utmp, ...')),
+        outcome: maybe(Type.Enum(['success', 'failure', 'unknown'], { description: 'How it ended.' })),
+        duration_ms: maybe(
+          Type.Number({ minimum: 0, description: 'How long it took, ms (ECS event.duration is ns).' }),
+        ),
+        reason: maybe(text('Why, in words.')),
+        id: maybe(keyword('Set by the controller: agent, epoch, class and sequence number.')),
+        ingested: maybe(time('Set by the controller: when it was taken in.')),
+      },
+      'What kind of fact this is.',
+    ),
+    host: maybe(
+      closed(
+        {
+          id: maybe(keyword('Agent id; set by the controller from the connection, never believed from a message.')),
+          name: maybe(keyword('Host name.')),
+          hostname: maybe(keyword('As `hostname` says.')),
+          ip: maybe(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 64, description: 'Addresses.' })),
+          os: maybe(
+            closed(
+              {
+                type: maybe(keyword('linux, windows, macos.')),
+                name: maybe(keyword('Distribution.')),
+                version: maybe(keyword('Version.')),
+                kernel: maybe(keyword('Kernel release.')),
+              },
+              'Operating system.',
+            ),
+          ),
+          uptime: maybe(count('Seconds since boot.')),
+          boot: maybe(closed({ id: keyword('Boot id of the kernel.') }, 'The running boot.')),
+          architecture: maybe(keyword('Architecture.')),
+        },
+        'The host it happened on.',
+      ),
+    ),
+    process: maybe(Process),
+    user: maybe(User),
+    file: maybe(File),
+    source: maybe(Endpoint('Where the traffic or the login came from.')),
+    destination: maybe(Endpoint('Where the traffic went.')),
+    network: maybe(
+      closed(
+        {
+          transport: maybe(
+            Type.Enum(['tcp', 'udp', 'icmp', 'ipv6-icmp', 'sctp', 'unknown'], { description: 'Transport.' }),
+          ),
+          type: maybe(Type.Enum(['ipv4', 'ipv6'], { description: 'Network layer.' })),
+          direction: maybe(
+            Type.Enum(['ingress', 'egress', 'internal', 'external', 'unknown'], { description: 'Seen from the host.' }),
+          ),
+          protocol: maybe(keyword('Application protocol.')),
+        },
+        'The traffic.',
+      ),
+    ),
+    package: maybe(Package),
+    group: maybe(
+      closed({ id: maybe(keyword('Group id.')), name: maybe(keyword('Group name.')) }, 'A group of accounts.'),
+    ),
+    service: maybe(
+      closed({ name: maybe(keyword('Service or unit.')), state: maybe(keyword('Its state.')) }, 'A service.'),
+    ),
+    message: maybe(text('A line for people.')),
+    firebreak: maybe(
+      closed(
+        {
+          truncated: maybe(
+            Type.Array(
+              closed(
+                {
+                  field: keyword('Which field was cut.'),
+                  bytes: count('Its whole length in bytes of UTF-8.'),
+                  sha256: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'Digest of the whole value.' }),
+                },
+                'One cut field.',
+              ),
+              { maxItems: 64, description: 'Fields that were longer than the limit.' },
+            ),
+          ),
+          containment: maybe(
+            closed(
+              {
+                command_id: maybe(keyword('Command that put it in force.')),
+                gap_ms: maybe(Type.Number({ minimum: 0, description: 'How long it was not in force, ms, at most.' })),
+                packets: maybe(count('Packets dropped by it so far.')),
+              },
+              'About a containment in force on the host.',
+            ),
+          ),
+        },
+        'What ECS has no word for.',
+      ),
+    ),
+  },
+  'One fact from a host.',
+)
+export type Event = Type.Static<typeof Event>
+export const eventSchema = Compile(Event)

@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto'
+import { type Event, FIELD_LIMITS } from './event.ts'
+
+const TEXT_FIELDS = new Set(['command_line', 'args', 'message', 'reason'])
+
+/**
+ * Cuts every text of an event to its limit and says so in `firebreak.truncated` (field, whole length in bytes, SHA-256 of the whole),
+ * and drops list members past the limit. The event is returned unchanged when nothing was too long.
+ */
+export function truncateEvent(event: Event): Event {
+  const cuts: { field: string; bytes: number; sha256: string }[] = []
+  const shortened = cutValue(event, '', cuts) as Event
+  if (cuts.length === 0) return event
+  const earlier = event.firebreak?.truncated ?? []
+  return { ...shortened, firebreak: { ...shortened.firebreak, truncated: [...earlier, ...cuts].slice(0, 64) } }
+}
+
+function cutValue(value: unknown, path: string, cuts: { field: string; bytes: number; sha256: string }[]): unknown {
+  if (typeof value === 'string') {
+    const limit = TEXT_FIELDS.has(lastName(path)) ? FIELD_LIMITS.text : FIELD_LIMITS.keyword
+    if (value.length <= limit) return value
+    const whole = Buffer.from(value, 'utf8')
+    cuts.push({ field: path, bytes: whole.length, sha256: createHash('sha256').update(whole).digest('hex') })
+    return cutAtCharacter(value, limit)
+  }
+  if (Array.isArray(value)) {
+    let changed = value.length > FIELD_LIMITS.list
+    const kept = value.slice(0, FIELD_LIMITS.list).map((member) => {
+      const cut = cutValue(member, path, cuts)
+      if (cut !== member) changed = true
+      return cut
+    })
+    if (value.length > FIELD_LIMITS.list) cuts.push(wholeList(path, value))
+    return changed ? kept : value
+  }
+  if (typeof value === 'object' && value !== null) {
+    let copy: Record<string, unknown> | undefined
+    for (const [name, member] of Object.entries(value)) {
+      const cut = cutValue(member, path === '' ? name : `${path}.${name}`, cuts)
+      if (cut !== member) {
+        copy ??= { ...value }
+        copy[name] = cut
+      }
+    }
+    return copy ?? value
+  }
+  return value
+}
+
+function wholeList(field: string, list: readonly unknown[]): { field: string; bytes: number; sha256: string } {
+  const whole = Buffer.from(list.map(String).join('\0'), 'utf8')
+  return { field, bytes: whole.length, sha256: createHash('sha256').update(whole).digest('hex') }
+}
+
+function cutAtCharacter(value: string, limit: number): string {
+  const last = value.charCodeAt(limit - 1)
+  return value.slice(0, last >= 0xd800 && last <= 0xdbff ? limit - 1 : limit)
+}
+
+function lastName(path: string): string {
+  return path.slice(path.lastIndexOf('.') + 1)
+}

@@ -1,0 +1,201 @@
+/**
+ * Binary WebSocket messages. First byte: 1 = control message (JSON), 2 = the same in zstd, 3 = batch of events, 4 = command envelope.
+ * A batch is `3, u32 header length, header (JSON), 64 bytes signature, body (zstd of NDJSON)`.
+ */
+import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
+import Type from 'typebox'
+import { Compile } from 'typebox/compile'
+import { createHash } from 'node:crypto'
+import { EVENT_CLASSES } from '../events/classes.ts'
+import { UUID_PATTERN } from '../ids.ts'
+import { type Result, ok, reasonOf, refuse } from '../result.ts'
+import { preAuthEncoding } from '../trust/dsse.ts'
+import { WIRE } from './limits.ts'
+import type { AgentMessage, ControllerMessage } from './messages.ts'
+import { parseStrictJson } from './strict-json.ts'
+
+const PLAIN = 1
+const ZSTD = 2
+const BATCH = 3
+const COMMAND = 4
+const COMPRESS_FROM_BYTES = 1_024
+const SIGNATURE_BYTES = 64
+const BATCH_PAYLOAD_TYPE = 'application/vnd.firebreak.batch'
+
+/** Why events with numbers of their own are not there. Closed. */
+export const GAP_REASONS = [
+  'spool_full',
+  'collector_overflow',
+  'kernel_overflow',
+  'too_large',
+  'spool_damaged',
+  'invalid',
+] as const
+export type GapReason = (typeof GAP_REASONS)[number]
+
+const Counter = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
+/** Numbers that will never come, both ends included. */
+export const Gap = Type.Object(
+  { from: Counter, to: Counter, reason: Type.Enum([...GAP_REASONS]) },
+  { additionalProperties: false },
+)
+export type Gap = Type.Static<typeof Gap>
+
+/** `first_seq` to `last_seq` without a hole: each number is an event of the body, in order, or lies in a gap. */
+export const BatchHeader = Type.Object(
+  {
+    epoch: Type.String({ pattern: UUID_PATTERN, description: 'Life of the spool; a new one starts at 1.' }),
+    class: Type.Enum([...EVENT_CLASSES]),
+    first_seq: Counter,
+    last_seq: Counter,
+    count: Type.Integer({ minimum: 0, maximum: WIRE.maxBatchEvents, description: 'Events in the body.' }),
+    body_bytes: Type.Integer({ minimum: 0, maximum: WIRE.maxBatchBytes, description: 'Bytes of the body, decoded.' }),
+    gaps: Type.Array(Gap, { maxItems: 256 }),
+  },
+  { additionalProperties: false },
+)
+export type BatchHeader = Type.Static<typeof BatchHeader>
+const batchHeaderSchema = Compile(BatchHeader)
+
+export type FrameRefusal = 'too_large' | 'malformed'
+export type Frame =
+  | { readonly kind: 'control'; readonly bytes: Uint8Array }
+  | { readonly kind: 'batch'; readonly batch: SealedBatch }
+
+/** A batch as it came: nothing of the body was decoded yet. */
+export interface SealedBatch {
+  readonly header: BatchHeader
+  readonly headerBytes: Uint8Array
+  readonly signature: Uint8Array
+  readonly body: Uint8Array
+}
+
+export function encodeControl(message: AgentMessage | ControllerMessage): Uint8Array {
+  const json = Buffer.from(JSON.stringify(message))
+  if (json.length < COMPRESS_FROM_BYTES) return Buffer.concat([Buffer.of(PLAIN), json])
+  return Buffer.concat([Buffer.of(ZSTD), zstdCompressSync(json)])
+}
+
+/** A command envelope travels as the very bytes that were signed around; the inbox alone looks into it. */
+export function encodeCommand(envelope: Uint8Array): Uint8Array {
+  return Buffer.concat([Buffer.of(COMMAND), envelope])
+}
+
+/** Encodes events that are JSON text already; `sign` signs `batchMessage`. */
+export function encodeBatch(
+  header: BatchHeader,
+  lines: readonly Uint8Array[],
+  session: string,
+  sign: (message: Uint8Array) => Uint8Array,
+): Uint8Array {
+  const newline = Buffer.of(0x0a)
+  const body = zstdCompressSync(Buffer.concat(lines.flatMap((line) => [line, newline])), {
+    params: { [constants.ZSTD_c_compressionLevel]: 1 },
+  })
+  const headerBytes = Buffer.from(JSON.stringify(header))
+  const lead = Buffer.alloc(5)
+  lead[0] = BATCH
+  lead.writeUInt32BE(headerBytes.length, 1)
+  return Buffer.concat([lead, headerBytes, sign(batchMessage(session, headerBytes, body)), body])
+}
+
+/** What an agent signs of a batch: the connection, the header and the compressed body. */
+export function batchMessage(session: string, headerBytes: Uint8Array, body: Uint8Array): Uint8Array {
+  const digest = createHash('sha256').update(body).digest()
+  return preAuthEncoding(BATCH_PAYLOAD_TYPE, Buffer.concat([Buffer.from(session, 'hex'), headerBytes, digest]))
+}
+
+export function decodeFrame(data: Uint8Array): Result<Frame, FrameRefusal> {
+  const rest = data.subarray(1)
+  switch (data[0]) {
+    case PLAIN:
+      return ok({ kind: 'control', bytes: rest })
+    case ZSTD: {
+      const decoded = inflate(rest, WIRE.maxControlBytes)
+      return decoded.ok ? ok({ kind: 'control', bytes: decoded.value }) : decoded
+    }
+    case BATCH:
+      return decodeBatch(rest)
+    case COMMAND:
+      return ok({ kind: 'command', envelope: rest })
+    default:
+      return refuse('malformed', `no frame starts with ${data[0] ?? 'nothing'}`)
+  }
+}
+
+function decodeBatch(data: Uint8Array): Result<Frame, FrameRefusal> {
+  if (data.length < 4) return refuse('malformed', 'the batch is cut short')
+  const headerLength = Buffer.from(data.buffer, data.byteOffset, 4).readUInt32BE()
+  const bodyAt = 4 + headerLength + SIGNATURE_BYTES
+  if (headerLength > 64 * 1024 || bodyAt > data.length) return refuse('malformed', 'the batch is cut short')
+  const headerBytes = data.subarray(4, 4 + headerLength)
+  const parsed = parseStrictJson(headerBytes)
+  if (!parsed.ok) return parsed
+  if (!batchHeaderSchema.Check(parsed.value)) return refuse('malformed', 'not a batch header')
+  const header = parsed.value
+  const wrong = unsoundHeader(header)
+  if (wrong !== undefined) return refuse('malformed', wrong)
+  return ok({
+    kind: 'batch',
+    batch: { header, headerBytes, signature: data.subarray(4 + headerLength, bodyAt), body: data.subarray(bodyAt) },
+  })
+}
+
+function unsoundHeader(header: BatchHeader): string | undefined {
+  if (header.first_seq < 1 || header.last_seq < header.first_seq) return 'the numbers of the batch run backwards'
+  let next = header.first_seq
+  let lost = 0
+  for (const gap of header.gaps) {
+    if (gap.from < next || gap.to < gap.from || gap.to > header.last_seq) return 'the gaps are not in order'
+    lost += gap.to - gap.from + 1
+    next = gap.to + 1
+  }
+  return header.count + lost === header.last_seq - header.first_seq + 1
+    ? undefined
+    : 'the numbers of the batch do not add up'
+}
+
+/** The lines of a batch, decoded within the limit that the header names. The signature must have been verified before. */
+export function batchLines(batch: SealedBatch): Result<readonly Uint8Array[], FrameRefusal> {
+  if (batch.header.count === 0) return ok([])
+  const decoded = inflate(batch.body, batch.header.body_bytes)
+  if (!decoded.ok) return decoded
+  if (decoded.value.length !== batch.header.body_bytes)
+    return refuse('malformed', 'the body has another length than its header says')
+  const lines: Uint8Array[] = []
+  let start = 0
+  for (let end = decoded.value.indexOf(0x0a); end !== -1; end = decoded.value.indexOf(0x0a, start)) {
+    if (end - start > WIRE.maxEventBytes) return refuse('too_large', `an event of ${end - start} bytes`)
+    lines.push(decoded.value.subarray(start, end))
+    start = end + 1
+  }
+  if (start !== decoded.value.length || lines.length !== batch.header.count)
+    return refuse('malformed', 'the body has another number of events than its header says')
+  return ok(lines)
+}
+
+/** The sequence numbers of the events of a batch, in order, gaps left out. */
+export function* batchSequence(header: BatchHeader): Generator<number> {
+  let gapAt = 0
+  for (let seq = header.first_seq; seq <= header.last_seq; seq++) {
+    const gap = header.gaps[gapAt]
+    if (gap && seq >= gap.from) {
+      seq = gap.to
+      gapAt++
+      continue
+    }
+    yield seq
+  }
+}
+
+function inflate(data: Uint8Array, maxBytes: number): Result<Uint8Array, FrameRefusal> {
+  try {
+    return ok(zstdDecompressSync(data, { maxOutputLength: Math.max(1, maxBytes) }))
+  } catch (thrown) {
+    const code =
+      thrown instanceof RangeError || (thrown as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE'
+        ? 'too_large'
+        : 'malformed'
+    return refuse(code, `zstd: ${reasonOf(thrown)}`)
+  }
+}

@@ -1,0 +1,2 @@
+export const KiB = 1_024
+export const MiB = 1_024 * KiB
