@@ -1,0 +1,247 @@
+/**
+ * The state of a controller, table by table. Times are ISO 8601 UTC text; JSON is text; SHA-256 is hexadecimal.
+ * One set of migrations makes them on every engine (`migrations.ts`).
+ */
+import type { ColumnType, Generated } from 'kysely'
+
+type Json<T> = ColumnType<string, string, string> & { readonly __json?: T }
+type Flag = 0 | 1
+
+export interface Tables {
+  /** One row a deployment fact: deployment_id, signer_lease, ... */
+  meta: { key: string; value: string }
+  hosts: {
+    agent_id: string
+    /** Base64. */
+    public_key: string
+    hostname: string
+    facts: Json<'HostFacts'>
+    group_name: string
+    tags: Json<'string[]'>
+    /** A protected host is never contained by a playbook. */
+    protected: Flag
+    criticality: 'low' | 'normal' | 'high' | 'critical'
+    enrolled_at: string
+    last_seen_at: string | null
+    connected_session: string | null
+    boot_id: string | null
+    trust_version: number
+    /** Highest command number given out, per lease. */
+    command_lease: number
+    command_seq: number
+    /** Last receipt taken in, and the digest of its payload. */
+    receipt_seq: number
+    receipt_sha256: string
+    containment: Json<'containment of the status message'>
+    collectors: Json<'CollectorStatus[]'>
+    revoked_at: string | null
+  }
+  join_tokens: {
+    token_id: string
+    /** Key of the proof, sealed with the controller's wrapping key, base64. */
+    key_wrapped: string
+    group_name: string
+    created_by: string
+    created_at: string
+    expires_at: string
+    max_uses: number
+    uses: number
+    revoked_at: string | null
+  }
+  /** Where each stream of events stands: produced = stored + spooled + dropped. */
+  streams: {
+    agent_id: string
+    epoch: string
+    class: string
+    /** Everything up to here is durable or known to be lost; what was acked. */
+    acked_seq: number
+    stored: number
+    dropped: number
+    /** As the agent said last. */
+    produced: number
+    spooled: number
+    reported_dropped: number
+    updated_at: string
+  }
+  gaps: {
+    id: Generated<number>
+    agent_id: string
+    epoch: string
+    class: string
+    from_seq: number
+    to_seq: number
+    reason: string
+    recorded_at: string
+  }
+  /** Batches that were acked and are not yet both detected upon and in the telemetry store. */
+  ingest_batches: {
+    id: Generated<number>
+    agent_id: string
+    epoch: string
+    class: string
+    first_seq: number
+    last_seq: number
+    count: number
+    gaps: Json<'Gap[]'>
+    /** zstd of NDJSON, as received. */
+    body: Uint8Array
+    body_bytes: number
+    received_at: string
+    detected: Flag
+    /** Block of the telemetry store that it belongs to, once planned; a block is inserted again under the same token after a crash. */
+    block_id: string | null
+  }
+  signals: {
+    id: string
+    agent_id: string
+    detector: string
+    rule_id: string
+    rule_title: string
+    rule_sha256: string
+    level: string
+    techniques: Json<'string[]'>
+    tactics: Json<'string[]'>
+    event_id: string
+    event_time: string
+    event: Json<'Event'>
+    alert_id: string | null
+    created_at: string
+  }
+  alerts: {
+    id: string
+    agent_id: string
+    dedup_key: string
+    title: string
+    severity: string
+    confidence: number
+    parts: Json<'ConfidencePart[]'>
+    techniques: Json<'string[]'>
+    tactics: Json<'string[]'>
+    entities: Json<'Entities'>
+    status: 'open' | 'closed'
+    verdict: string | null
+    signal_count: number
+    first_seen: string
+    last_seen: string
+    incident_id: string | null
+    created_at: string
+    updated_at: string
+  }
+  incidents: {
+    id: string
+    title: string
+    severity: string
+    confidence: number
+    parts: Json<'ConfidencePart[]'>
+    /** act: a playbook may act by itself; ask: it waits for an analyst; log: it is kept. */
+    route: 'act' | 'ask' | 'log'
+    status: 'open' | 'in_progress' | 'contained' | 'closed'
+    verdict: string | null
+    hosts: Json<'AgentId[]'>
+    techniques: Json<'string[]'>
+    tactics: Json<'string[]'>
+    assignee: string | null
+    first_seen: string
+    last_seen: string
+    created_at: string
+    updated_at: string
+  }
+  runs: {
+    id: string
+    playbook_id: string
+    playbook_sha256: string
+    incident_id: string | null
+    agent_id: string | null
+    state: 'running' | 'waiting' | 'succeeded' | 'failed' | 'refused' | 'cancelled'
+    why: string | null
+    variables: Json<'Record<string, unknown>'>
+    started_by: string
+    started_at: string
+    updated_at: string
+    ended_at: string | null
+  }
+  run_steps: {
+    run_id: string
+    step_id: string
+    state: 'running' | 'succeeded' | 'failed' | 'refused' | 'skipped'
+    inputs: Json<'Record<string, unknown>'>
+    outputs: Json<'Record<string, unknown>'>
+    command_id: string | null
+    why: string | null
+    started_at: string
+    ended_at: string | null
+  }
+  commands: {
+    id: string
+    agent_id: string
+    type: string
+    args: Json<'CommandArgs'>
+    risk: string
+    state: string
+    actor: string
+    reason: string
+    incident_id: string | null
+    run_id: string | null
+    playbook: string | null
+    idempotency_key: string | null
+    /** One-time code that frees the host locally, sealed with the wrapping key, base64. */
+    release_code_wrapped: string | null
+    created_at: string
+    /** The intent is not signed any more after this. */
+    expires_at: string
+    delivered_at: string | null
+    /** No final receipt by then: unknown. */
+    deadline_at: string | null
+    session: string | null
+    lease: number | null
+    seq: number | null
+    payload_sha256: string | null
+    code: string | null
+    why: string | null
+    evidence: Json<'CommandEvidence'> | null
+    updated_at: string
+  }
+  command_transitions: {
+    command_id: string
+    n: number
+    state: string
+    at: string
+    detail: Json<'Record<string, unknown>'>
+  }
+  receipts: {
+    agent_id: string
+    receipt_seq: number
+    cmd_id: string | null
+    state: string
+    code: string | null
+    /** The signed envelope, as received. */
+    envelope: string
+    payload_sha256: string
+    /** false: the chain or the signature did not hold; kept as evidence, never believed. */
+    valid: Flag
+    received_at: string
+  }
+  audit: {
+    n: number
+    at: string
+    actor: string
+    action: string
+    object_type: string
+    object_id: string
+    detail: Json<'Record<string, unknown>'>
+    record: string
+    prev_sha256: string
+    sha256: string
+  }
+  api_tokens: {
+    id: string
+    name: string
+    token_sha256: string
+    role: string
+    created_by: string
+    created_at: string
+    expires_at: string | null
+    last_used_at: string | null
+    revoked_at: string | null
+  }
+}
