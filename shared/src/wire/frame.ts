@@ -61,7 +61,6 @@ export type FrameRefusal = 'too_large' | 'malformed'
 export type Frame =
   | { readonly kind: 'control'; readonly bytes: Uint8Array }
   | { readonly kind: 'command'; readonly envelope: Uint8Array }
-  | { readonly kind: 'command'; readonly envelope: Uint8Array }
   | { readonly kind: 'batch'; readonly batch: SealedBatch }
 
 /** A batch as it came: nothing of the body was decoded yet. */
