@@ -1,0 +1,100 @@
+#!/usr/bin/env node
+// What `npm start`, `npm test` and `npm run check` do first on a machine that has nothing but Node 20 and npm: install the exact
+// dependencies of the lockfile (pnpm through npx), then the Debian packages that a task needs, then hand over to Node 26 of the project.
+// Plain JavaScript of Node 20: nothing is installed yet when it runs.
+import { spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const PNPM = 'pnpm@12.21.0'
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+
+/** Command on the PATH → Debian package that brings it. */
+const DEBIAN = {
+  start: {},
+  check: {},
+  test: {
+    nft: 'nftables',
+    ip: 'iproute2',
+    ping: 'iputils-ping',
+    'dpkg-deb': 'dpkg',
+    debootstrap: 'debootstrap',
+    'systemd-nspawn': 'systemd-container',
+    tcpdump: 'tcpdump',
+  },
+}
+
+const TASKS = {
+  start: ['node', 'controller/src/main.ts', 'up', '--with-agent'],
+  check: ['node', 'installers/check.ts'],
+  test: ['node', 'installers/test.ts'],
+}
+
+const [task, ...rest] = process.argv.slice(2)
+if (!Object.hasOwn(TASKS, task ?? '')) {
+  console.error(`usage: bootstrap.mjs ${Object.keys(TASKS).join('|')} [arguments]`)
+  process.exit(2)
+}
+installDependencies()
+installDebianPackages(DEBIAN[task])
+const [command, ...args] = TASKS[task]
+run(command, [...args, ...rest], { exit: true })
+
+function installDependencies() {
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'pnpm-lock.yaml')))
+    .update(PNPM)
+    .digest('hex')
+  const stamp = join(root, 'node_modules', '.firebreak-installed')
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
+  console.error('Installing dependencies (once) ...')
+  run('npx', ['--yes', PNPM, 'install', '--frozen-lockfile', '--reporter=append-only'], { quiet: true })
+  mkdirSync(dirname(stamp), { recursive: true })
+  writeFileSync(stamp, lock)
+}
+
+function installDebianPackages(wanted) {
+  const missing = Object.entries(wanted).filter(([name]) => !isOnPath(name))
+  if (missing.length === 0) return
+  const packages = [...new Set(missing.map(([, name]) => name))]
+  const isDebian = existsSync('/etc/debian_version') && isOnPath('apt-get')
+  if (!isDebian || process.getuid?.() !== 0) {
+    console.error(
+      `Missing: ${missing.map(([name]) => name).join(', ')}. What needs them is skipped, with its count and reason.`,
+    )
+    if (isDebian) console.error(`To install them: sudo apt-get install ${packages.join(' ')}`)
+    return
+  }
+  console.error(`Installing Debian packages: ${packages.join(' ')} ...`)
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  run('apt-get', ['update', '-qq'], { env, quiet: true })
+  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { env, quiet: true })
+}
+
+function isOnPath(name) {
+  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin']
+  return folders.some((folder) => folder !== '' && existsSync(join(folder, name)))
+}
+
+/** Runs with the project's own Node 26 first on the PATH. `quiet`: output is shown only when it fails. */
+function run(command, args, { exit = false, quiet = false, env = process.env } = {}) {
+  const path = [join(root, 'node_modules', '.bin'), env.PATH ?? '', '/usr/sbin', '/sbin'].join(':')
+  // While the child runs, Ctrl-C is the child's to answer: both get the signal, and this process waits for its end.
+  const ignore = () => {}
+  process.on('SIGINT', ignore).on('SIGTERM', ignore)
+  const done = spawnSync(command, args, {
+    cwd: root,
+    stdio: quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit',
+    env: { ...env, PATH: path },
+    encoding: 'utf8',
+    maxBuffer: 256 * 1024 * 1024,
+  })
+  process.off('SIGINT', ignore).off('SIGTERM', ignore)
+  if (done.error) console.error(`cannot run ${command}: ${done.error.message}`)
+  const code = done.status ?? (done.error ? 127 : 128)
+  if (quiet && code !== 0)
+    console.error(`${done.stdout ?? ''}${done.stderr ?? ''}\n${command} ${args.join(' ')} ended with ${code}`)
+  if (exit || code !== 0) process.exit(code)
+}
