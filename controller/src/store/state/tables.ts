@@ -133,8 +133,14 @@ export interface Tables {
     severity: string
     confidence: number
     parts: Json<'ConfidencePart[]'>
-    /** act: a playbook may act by itself; ask: it waits for an analyst; log: it is kept. */
+    /** What confidence and severity alone say. act: a playbook may act by itself; ask: an analyst decides; log: it is kept. */
+    decision: 'act' | 'ask' | 'log'
+    /** Where it goes in effect: the decision, or `ask` once something was handed to a person. */
     route: 'act' | 'ask' | 'log'
+    /** Why it was handed to a person although the decision was another; set by respond. */
+    escalated_why: string | null
+    /** It turned out to be part of that incident and lives on there. */
+    merged_into: string | null
     status: 'open' | 'in_progress' | 'contained' | 'closed'
     verdict: string | null
     hosts: Json<'AgentId[]'>
@@ -146,6 +152,18 @@ export interface Tables {
     created_at: string
     updated_at: string
   }
+  /**
+   * What an incident can be found again by: process lineage, account on a host, hash, address, host.
+   * Primary key (kind, value, incident_id); index on incident_id. Indexes wanted beside it: alerts (dedup_key, last_seen),
+   * alerts (incident_id), incidents (status, decision), runs (incident_id), runs (state).
+   */
+  incident_links: {
+    kind: 'process' | 'account' | 'hash' | 'address' | 'host'
+    value: string
+    incident_id: string
+    last_seen: string
+  }
+  /** One run a playbook, incident and host: `id` is made of the three. */
   runs: {
     id: string
     playbook_id: string
@@ -160,9 +178,13 @@ export interface Tables {
     updated_at: string
     ended_at: string | null
   }
+  /** Primary key (run_id, step_id); written before the step's effect and after it. */
   run_steps: {
     run_id: string
     step_id: string
+    /** Order of the start within the run, from 1. */
+    n: number
+    type: string
     state: 'running' | 'succeeded' | 'failed' | 'refused' | 'skipped'
     inputs: Json<'Record<string, unknown>'>
     outputs: Json<'Record<string, unknown>'>

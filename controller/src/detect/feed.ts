@@ -1,0 +1,19 @@
+import type { AgentId } from '@firebreak/shared/ids.ts'
+import type { Tx } from '../store/state/state-store.ts'
+import type { StoredEvent } from '../store/telemetry/telemetry-store.ts'
+
+/** A batch that is durable and that no detector has seen yet. */
+export interface UndetectedBatch {
+  readonly batchId: number
+  readonly agentId: AgentId
+  /** In the order of their sequence numbers. */
+  readonly events: readonly StoredEvent[]
+}
+
+/** What detection needs of ingest. The rows are the queue: a crash between ack and detection leaves them there to be taken again. */
+export interface Feed {
+  /** The oldest batches with `detected = 0`, in the order of their commit, at most `limit`. Takes nothing away: asking again gives the same. */
+  takeUndetected(limit: number): Promise<readonly UndetectedBatch[]>
+  /** In the transaction that stores what was found. A batch that is already marked stays marked. */
+  markDetected(tx: Tx, batchId: number): Promise<void>
+}
