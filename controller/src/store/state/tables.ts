@@ -87,7 +87,9 @@ export interface Tables {
     body: Uint8Array
     body_bytes: number
     received_at: string
-    detected: Flag
+    detected: Generated<Flag>
+    /** In the telemetry store. The row goes when it is both. */
+    stored: Generated<Flag>
     /** Block of the telemetry store that it belongs to, once planned; a block is inserted again under the same token after a crash. */
     block_id: string | null
   }
@@ -163,6 +165,8 @@ export interface Tables {
     incident_id: string
     last_seen: string
   }
+  /** The text that a run goes by, also when the file has changed since. Primary key sha256. */
+  playbook_versions: { sha256: string; playbook_id: string; text: string; first_used_at: string }
   /** One run a playbook, incident and host: `id` is made of the three. */
   runs: {
     id: string

@@ -1,0 +1,197 @@
+/**
+ * The state in one SQLite file: WAL, synchronous=FULL, one writer, group commit. A second connection reads, so that nobody sees
+ * what is not committed. `write` costs one fsync for everything that waits at the time.
+ */
+import { mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { Kysely } from 'kysely'
+import { Migrator } from 'kysely/migration'
+import { Fault, reasonOf } from '@firebreak/shared/result.ts'
+import { MIGRATIONS } from './migrations.ts'
+import { nodeSqliteDialect } from './node-sqlite-dialect.ts'
+import type { StateStore, Tx } from './state-store.ts'
+import type { Tables } from './tables.ts'
+
+export const MAX_GROUP = 200
+const PROBE_MS = 1_000
+const BUSY_TIMEOUT_MS = 5_000
+
+/** Opens the file, checks it and brings its tables up to date. Faults: `state_damaged`, `state_newer`, `state_unreadable`. */
+export async function openStateStore(path: string): Promise<StateStore> {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  const writer = openChecked(path)
+  let reader: DatabaseSync
+  try {
+    await migrate(writer)
+    reader = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS })
+  } catch (thrown) {
+    writer.close()
+    throw thrown
+  }
+  return new SqliteStore(writer, reader)
+}
+
+function openChecked(path: string): DatabaseSync {
+  let database: DatabaseSync | undefined
+  try {
+    database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true })
+    database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma journal_size_limit = 67108864')
+    const found = database
+      .prepare('pragma quick_check(3)')
+      .all()
+      .map((row) => String(row['quick_check']))
+    if (found.length !== 1 || found[0] !== 'ok') throw new Error(found.join('; '))
+    return database
+  } catch (thrown) {
+    database?.close()
+    const code = /unable to open/.test(reasonOf(thrown)) ? 'state_unreadable' : 'state_damaged'
+    throw new Fault(
+      code,
+      code === 'state_damaged'
+        ? `the state file ${path} is damaged (${reasonOf(thrown)}): restore it from a backup; nothing was changed`
+        : `the state file ${path} cannot be opened: ${reasonOf(thrown)}`,
+      { cause: thrown },
+    )
+  }
+}
+
+async function migrate(database: DatabaseSync): Promise<void> {
+  const db = new Kysely<Tables>({ dialect: nodeSqliteDialect(database) })
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ ...MIGRATIONS }) } })
+  const known = new Set(Object.keys(MIGRATIONS))
+  const tables = database.prepare("select name from sqlite_schema where name = 'kysely_migration'").all()
+  const applied = tables.length === 0 ? [] : database.prepare('select name from kysely_migration').all()
+  const foreign = applied.map((row) => String(row['name'])).find((name) => !known.has(name))
+  if (foreign !== undefined)
+    throw new Fault('state_newer', `the state was written by a newer Firebreak (step ${foreign}): install that version`)
+  const { error } = await migrator.migrateToLatest()
+  if (error !== undefined)
+    throw new Fault('state_unreadable', `the state could not be brought up to date: ${reasonOf(error)}`, {
+      cause: error,
+    })
+}
+
+interface Job {
+  readonly run: (tx: Tx) => Promise<() => void>
+  readonly reject: (reason: unknown) => void
+}
+
+class SqliteStore implements StateStore {
+  readonly db: Kysely<Tables>
+  readonly #writer: DatabaseSync
+  readonly #writing: Kysely<Tables>
+  readonly #waiting: Job[] = []
+  #running: Promise<void> | undefined
+  #healthy = true
+  #closed = false
+  #probe: NodeJS.Timeout | undefined
+
+  constructor(writer: DatabaseSync, reader: DatabaseSync) {
+    this.#writer = writer
+    this.#writing = new Kysely<Tables>({ dialect: nodeSqliteDialect(writer) })
+    this.db = new Kysely<Tables>({ dialect: nodeSqliteDialect(reader) })
+  }
+
+  write<T>(work: (tx: Tx) => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#closed) {
+        reject(new Fault('state_closed', 'the state store is closed'))
+        return
+      }
+      this.#waiting.push({
+        run: async (tx) => {
+          const value = await work(tx)
+          return () => resolve(value)
+        },
+        reject,
+      })
+      this.#running ??= this.#drain()
+    })
+  }
+
+  healthy(): boolean {
+    return this.#healthy && !this.#closed
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#probe)
+    await this.#running
+    await this.#writing.destroy()
+    await this.db.destroy()
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0) {
+        // One turn of the loop lets everything that came in with the same I/O join the group; it is far below 2 ms when idle.
+        await new Promise((resolve) => setImmediate(resolve))
+        await this.#commitGroup(this.#waiting.splice(0, MAX_GROUP))
+      }
+    } finally {
+      this.#running = undefined
+    }
+  }
+
+  async #commitGroup(jobs: readonly Job[]): Promise<void> {
+    const done: (() => void)[] = []
+    const refused: (() => void)[] = []
+    try {
+      const tx = await this.#writing.startTransaction().execute()
+      try {
+        for (const job of jobs) {
+          this.#writer.exec('savepoint job')
+          try {
+            done.push(await job.run(tx))
+          } catch (thrown) {
+            // A full or failing disk makes SQLite give up the whole transaction: then it is nobody's own failure.
+            if (!this.#writer.isTransaction || isDiskTrouble(thrown)) throw thrown
+            this.#writer.exec('rollback to job')
+            refused.push(() => job.reject(thrown))
+          }
+          this.#writer.exec('release job')
+        }
+        await tx.commit().execute()
+      } catch (thrown) {
+        await tx.rollback().execute()
+        throw thrown
+      }
+    } catch (thrown) {
+      this.#lost()
+      const fault = new Fault('state_unwritable', `the state could not be written: ${reasonOf(thrown)}`, {
+        cause: thrown,
+      })
+      for (const job of jobs) job.reject(fault)
+      return
+    }
+    this.#healthy = true
+    for (const settle of [...done, ...refused]) settle()
+  }
+
+  /** Nothing may come to write while the disk is full, so the store itself asks again. */
+  #lost(): void {
+    this.#healthy = false
+    clearTimeout(this.#probe)
+    this.#probe = setTimeout(() => {
+      if (this.#closed) return
+      void this.write(async (tx) => {
+        const value = new Date().toISOString()
+        await tx
+          .insertInto('meta')
+          .values({ key: 'last_probe', value })
+          .onConflict((c) => c.column('key').doUpdateSet({ value }))
+          .execute()
+      }).catch(() => undefined) // told by healthy(); #lost has set the next probe
+    }, PROBE_MS)
+    this.#probe.unref()
+  }
+}
+
+/** Result codes that say something about the disk and nothing about the statement (sqlite.org/rescode.html). */
+function isDiskTrouble(thrown: unknown): boolean {
+  const errcode = (thrown as { errcode?: unknown }).errcode
+  if (typeof errcode !== 'number') return false
+  const primary = errcode & 0xff
+  return primary === 10 || primary === 11 || primary === 13 || primary === 14 || primary === 26
+}
