@@ -1,6 +1,6 @@
 /** What the collectors may be told: one slice a source. `agent/src/config.ts` takes this schema in whole under the key `collectors`. */
 import { MiB } from '@firebreak/shared/wire/units.ts'
-import Type, { type TProperties } from 'typebox'
+import { Type, type TProperties } from 'typebox'
 
 const slice = <P extends TProperties>(description: string, properties: P) =>
   Type.Object(
@@ -117,7 +117,7 @@ export const InventoryConfig = slice('What the host is: system, packages, accoun
     default: 24,
     minimum: 1,
     maximum: 720,
-    description: 'Time between two whole inventories; in between only differences are told.',
+    description: 'Time between two looks at every source, and of telling the host facts again; only differences are told after the first time.',
   }),
   change_check_s: Type.Integer({
     default: 60,
