@@ -9,7 +9,7 @@ import { rackHost } from './host.ts'
 import type { HostOptions, LabHost } from './host.ts'
 import type { Machine } from './machine.ts'
 import { openNode } from './node.ts'
-import type { LabNode } from './node.ts'
+import type { LabNode, NodeOptions } from './node.ts'
 import { labPlaces } from './places.ts'
 import type { Places } from './places.ts'
 import { sweep } from './remains.ts'
@@ -19,7 +19,7 @@ import type { Territory } from './territory.ts'
 
 export type { Capture } from './capture.ts'
 export type { HostOptions, LabHost } from './host.ts'
-export type { LabNode } from './node.ts'
+export type { LabNode, NodeOptions, NodePrograms } from './node.ts'
 export type { Packet, Protocol } from './packet.ts'
 export type { ExecOptions, Finished, Running, SpawnOptions } from './program.ts'
 export type { LabSupport } from './support.ts'
@@ -39,22 +39,25 @@ export interface Lab extends AsyncDisposable {
   readonly directory: string
   /** Makes a Debian host and boots it to multi-user. */
   host(name: string, options?: HostOptions): Promise<LabHost>
-  /** Makes a place on the network in which programs of this machine run (controller, attacker, neighbour). */
-  node(name: string): Promise<LabNode>
+  /** Makes a light place on the network in which programs run without a system of their own (controller, attacker, neighbour). */
+  node(name: string, options?: NodeOptions): Promise<LabNode>
   capture(options: CaptureOptions): Promise<Capture>
 }
 
 export interface LabOptions {
   /** Part of the lab's id, for people who list labs. */
   readonly name?: string
+  /** Where images and labs are kept; default `labPlaces()`. */
   readonly places?: Places
+  /** Marks a lab that `pnpm lab down` may end. */
+  readonly interactive?: boolean
 }
 
 /** Faults of the lab carry a code that starts with `lab_`; ask `labSupport()` first whether labs run here. */
 export async function createLab(options: LabOptions = {}): Promise<Lab> {
   const places = options.places ?? labPlaces()
   await sweep(places)
-  const territory = await claimTerritory(places, options.name)
+  const territory = await claimTerritory(places, options.name, options.interactive === true)
   try {
     await writeFile(hostsFile(territory), '127.0.0.1 localhost\n::1 localhost ip6-localhost\n', { mode: 0o644 })
   } catch (cause) {
@@ -88,15 +91,16 @@ class SwitchedLab implements Lab {
 
   async host(name: string, options: HostOptions = {}): Promise<LabHost> {
     const station = this.#allot(name)
-    const image = await ensureRootImage(this.#places, (line) => console.warn(`lab: ${line}`))
+    const image = await this.#image()
     await this.#announce(station)
-    return await rackHost(this.#territory, station, image.path, options, (machine) => this.#machines.push(machine))
+    return await rackHost(this.#territory, station, image, options, (machine) => this.#machines.push(machine))
   }
 
-  async node(name: string): Promise<LabNode> {
+  async node(name: string, options: NodeOptions = {}): Promise<LabNode> {
     const station = this.#allot(name)
+    const image = options.programs === 'debian' ? await this.#image() : undefined
     await this.#announce(station)
-    return await openNode(this.#territory, station)
+    return await openNode(this.#territory, station, image)
   }
 
   async capture({ on, filter = '' }: CaptureOptions): Promise<Capture> {
@@ -115,6 +119,10 @@ class SwitchedLab implements Lab {
     for (const machine of this.#machines) machine.abandon()
     for (const capture of this.#captures) await capture[Symbol.asyncDispose]()
     await this.#territory[Symbol.asyncDispose]()
+  }
+
+  async #image(): Promise<string> {
+    return (await ensureRootImage(this.#places, (line) => console.warn(`lab: ${line}`))).path
   }
 
   #allot(name: string): Station {

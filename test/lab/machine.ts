@@ -24,6 +24,10 @@ const NETWORK_WAIT_MS = 5_000
 /** What a program started from outside is placed in, so that it counts as running in the host. */
 const VISITORS = 'fblab.visitors'
 
+export function hostCgroup(labId: string, name: string): string {
+  return join(existsSync(join(UNIFIED, 'cgroup.procs')) ? UNIFIED : HYBRID, labId, name)
+}
+
 /** The hardware under a host: disk, power, reset. */
 export class Machine {
   readonly cgroup: string
@@ -49,7 +53,7 @@ export class Machine {
     this.#image = image
     this.#bootTimeoutMs = bootTimeoutMs
     this.#disk = join(territory.directory, 'hosts', station.name)
-    this.cgroup = join(existsSync(join(UNIFIED, 'cgroup.procs')) ? UNIFIED : HYBRID, territory.id, station.name)
+    this.cgroup = hostCgroup(territory.id, station.name)
   }
 
   /** Writes what an installer would have: name, machine id, network configuration. Only called before the first boot. */

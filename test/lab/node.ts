@@ -8,7 +8,16 @@ import { run, start } from './program.ts'
 import type { Entry, ExecOptions, Finished, Running, SpawnOptions } from './program.ts'
 import type { Territory } from './territory.ts'
 
-/** A place on the lab's network in which programs of this machine run: same files, own network, own process numbers, and they end with the lab. */
+/** Which programs a node runs. `machine`: those of this machine, with its files, for the controller from the working tree. `debian`: those
+ * of the root image that the hosts have (ping, nc, curl, ssh, python3), read-only, the same on every machine: for attackers and neighbours. */
+export type NodePrograms = 'machine' | 'debian'
+
+export interface NodeOptions {
+  /** Default `machine`. */
+  readonly programs?: NodePrograms
+}
+
+/** A light place on the lab's network: own interface, own process numbers, no system of its own. Its programs end with the lab. */
 export interface LabNode extends Station {
   readonly kind: 'node'
   exec(argv: readonly string[], options?: ExecOptions): Promise<Finished>
@@ -17,61 +26,55 @@ export interface LabNode extends Station {
   plugCable(): Promise<void>
 }
 
-// /sys shows the network namespace it was mounted in; cgroups are put back where programs look for them.
+// /sys shows the network namespace it was mounted in; cgroups are put back where programs look for them. No duplicate address detection:
+// the lab gives each address once, and a test shall not wait a second for it.
 const HOLDER = `
 set -e
-mount --rbind /sys/fs/cgroup "$1/ns/cgroup"
+lab=$1 name=$2 address4=$3 address6=$4 image=$5 root=/
+mount --rbind /sys/fs/cgroup "$lab/ns/cgroup"
 mount -t sysfs -o ro sysfs /sys
-mount --rbind "$1/ns/cgroup" /sys/fs/cgroup
-mount --bind "$1/hosts.txt" /etc/hosts
-hostname "$2"
+mount --rbind "$lab/ns/cgroup" /sys/fs/cgroup
+if [ -n "$image" ]; then
+  root=$lab/ns/cgroup
+  mount --bind "$image" "$root"
+  mount -o remount,bind,ro "$root"
+  for shared in proc sys dev; do mount --rbind "/$shared" "$root/$shared"; done
+  for own in tmp run root; do mount -t tmpfs fblab "$root/$own"; done
+fi
+mount --bind "$lab/hosts.txt" "$root/etc/hosts"
+hostname "$name"
+echo 0 > /proc/sys/net/ipv6/conf/${INTERFACE}/accept_dad
 ip link set lo up
-echo held
-exec 1>&-
-exec sleep infinity
+ip address add "$address4/24" dev ${INTERFACE}
+ip address add "$address6/64" dev ${INTERFACE} nodad
+ip link set ${INTERFACE} up
+exec chroot "$root" sh -c 'echo held; exec 1>&-; exec sleep infinity'
 `
 
-export async function openNode(territory: Territory, station: Station): Promise<LabNode> {
+/** `image`: the root image whose programs it runs, or nothing for those of this machine. */
+export async function openNode(territory: Territory, station: Station, image: string | undefined): Promise<LabNode> {
+  const { name, address4, address6, port } = station
   const cable = new Cable(territory, station)
   await cable.lay()
-  const namespace = await NetworkNamespace.create(territory, station.name)
+  const namespace = await NetworkNamespace.create(territory, name)
   await cable.connect(namespace.path)
   await territory.exec(['mkdir', '-p', join(territory.directory, 'ns', 'cgroup')])
+  const script = ['sh', '-c', HOLDER, 'fblab-node', territory.directory, name, address4, address6, image ?? '']
   const holder = start(
-    territory.entry([
-      'nsenter',
-      `--net=${namespace.path}`,
-      'unshare',
-      '--mount',
-      '--uts',
-      'sh',
-      '-c',
-      HOLDER,
-      'fblab-node',
-      territory.directory,
-      station.name,
-    ]),
+    territory.entry(['nsenter', `--net=${namespace.path}`, 'unshare', '--mount', '--uts', ...script]),
   )
   await holder.waitForOutput(/^held$/m)
   const leader = holder.pidOutside()
   if (leader === undefined)
-    throw new Fault('lab_boot_failed', `${station.name}: its namespaces could not be made: ${holder.stderr}`)
-  const node = new NetworkNode(station, cable, leader)
-  // No duplicate address detection: the lab gives each address once, and a test shall not wait a second for it.
-  await node.exec(['sh', '-c', `echo 0 > /proc/sys/net/ipv6/conf/${INTERFACE}/accept_dad`])
-  const commands = [
-    `addr add ${station.address4}/24 dev ${INTERFACE}`,
-    `addr add ${station.address6}/64 dev ${INTERFACE} nodad`,
-    `link set ${INTERFACE} up`,
-  ]
-  await node.exec(['ip', '-batch', '-'], { input: `${commands.join('\n')}\n` })
+    throw new Fault('lab_boot_failed', `${name}: its namespaces could not be made: ${holder.stderr}`)
+  const node = new NetworkNode(station, cable, leader, image === undefined ? process.cwd() : '/root')
   const identity = identify(leader)
   await territory.record({
     kind: 'node',
-    name: station.name,
-    address4: station.address4,
-    address6: station.address6,
-    port: station.port,
+    name,
+    address4,
+    address6,
+    port,
     ...(identity === undefined ? {} : { leader: identity }),
   })
   return node
@@ -81,7 +84,7 @@ export async function openNode(territory: Territory, station: Station): Promise<
 export function nodeEntry(
   leader: number,
   argv: readonly string[],
-  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> },
+  options: { readonly cwd: string; readonly env?: Readonly<Record<string, string>> },
 ): Entry {
   const env = Object.entries({
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
@@ -89,15 +92,8 @@ export function nodeEntry(
     LANG: 'C.UTF-8',
     ...options.env,
   })
-  const inside = [
-    'env',
-    '-i',
-    '-C',
-    options.cwd ?? process.cwd(),
-    ...env.map(([name, value]) => `${name}=${value}`),
-    ...argv,
-  ]
-  return { argv: ['nsenter', '-t', String(leader), '-p', '-m', '-n', '-u', '--', ...inside], wrapped: true }
+  const inside = ['env', '-i', '-C', options.cwd, ...env.map(([name, value]) => `${name}=${value}`), ...argv]
+  return { argv: ['nsenter', '-t', String(leader), '-p', '-m', '-n', '-u', '-r', '--', ...inside], wrapped: true }
 }
 
 class NetworkNode implements LabNode {
@@ -110,8 +106,9 @@ class NetworkNode implements LabNode {
   readonly port: string
   readonly #cable: Cable
   readonly #leader: number
+  readonly #directory: string
 
-  constructor(station: Station, cable: Cable, leader: number) {
+  constructor(station: Station, cable: Cable, leader: number, directory: string) {
     this.name = station.name
     this.index = station.index
     this.address4 = station.address4
@@ -120,14 +117,19 @@ class NetworkNode implements LabNode {
     this.port = station.port
     this.#cable = cable
     this.#leader = leader
+    this.#directory = directory
   }
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<Finished> {
-    return await run(nodeEntry(this.#leader, argv, options), `${this.name}: ${argv.join(' ')}`, options)
+    return await run(
+      nodeEntry(this.#leader, argv, { cwd: this.#directory, ...options }),
+      `${this.name}: ${argv.join(' ')}`,
+      options,
+    )
   }
 
   spawn(argv: readonly string[], options: SpawnOptions = {}): Running {
-    return start(nodeEntry(this.#leader, argv, options), options)
+    return start(nodeEntry(this.#leader, argv, { cwd: this.#directory, ...options }), options)
   }
 
   async pullCable(): Promise<void> {

@@ -17,6 +17,8 @@ export interface MemberRecord {
 export interface LabRecord {
   readonly id: string
   readonly startedAt: string
+  /** Made by `pnpm lab up`: `pnpm lab down` may end its owner. */
+  readonly interactive: boolean
   readonly owner: ProcessIdentity
   readonly warden?: ProcessIdentity
   /** PID 1 of the lab's PID namespace; everything in the lab dies with it. */

@@ -31,7 +31,11 @@ export interface Territory extends AsyncDisposable {
 const START_TIMEOUT_MS = 20_000
 const STOP_TIMEOUT_MS = 60_000
 
-export async function claimTerritory(places: Places, name: string | undefined): Promise<Territory> {
+export async function claimTerritory(
+  places: Places,
+  name: string | undefined,
+  interactive: boolean,
+): Promise<Territory> {
   const id = `${PREFIX}${name === undefined ? '' : `${name}-`}${randomBytes(4).toString('hex')}`
   if (!isLabId(id))
     throw new Fault('lab_bad_name', `${name} cannot name a lab: small letters, digits and dashes, at most 30`)
@@ -40,7 +44,7 @@ export async function claimTerritory(places: Places, name: string | undefined): 
   if (owner === undefined) throw new Fault('lab_unsupported', '/proc does not list this process')
   await mkdir(places.labs, { recursive: true, mode: 0o700 })
   const startedAt = new Date().toISOString()
-  await writeRecord(directory, { id, startedAt, owner, members: [] })
+  await writeRecord(directory, { id, startedAt, interactive, owner, members: [] })
 
   await using log = await open(join(directory, 'warden.log'), 'w')
   const warden = spawn(process.execPath, [fileURLToPath(new URL('warden.ts', import.meta.url)), directory], {
@@ -69,7 +73,7 @@ export async function claimTerritory(places: Places, name: string | undefined): 
   // The test may end while the lab is up: nothing here keeps its process alive; the pipe then closes and the warden clears up.
   warden.unref()
   for (const pipe of [input, output]) pipe.unref()
-  const record: LabRecord = { id, startedAt, owner, warden: wardenIdentity, init: said.init, members: [] }
+  const record: LabRecord = { id, startedAt, interactive, owner, warden: wardenIdentity, init: said.init, members: [] }
   await writeRecord(directory, record)
   return new ClaimedTerritory(record, said.init, directory, async () => {
     warden.ref()
