@@ -1,0 +1,65 @@
+/**
+ * Every route of the API and the right it asks for. The server refuses to start with a route that is not here, so nothing can be
+ * opened by forgetting. `public` routes tell nothing about hosts, incidents or people.
+ */
+import type { Right } from './rights.ts'
+
+export type Guard = Right | 'public'
+
+export const ROUTE_RIGHTS = {
+  'GET /healthz': 'public',
+  'GET /readyz': 'public',
+  'GET /metrics': 'public',
+  'GET /openapi.json': 'public',
+  'GET /docs': 'public',
+  'GET /docs/': 'public',
+  'GET /docs/*': 'public',
+  'GET /docs/json': 'public',
+  'GET /docs/yaml': 'public',
+  'GET /docs/static/*': 'public',
+
+  'GET /api/v1/whoami': 'system:read',
+  'GET /api/v1/system': 'system:read',
+  'GET /api/v1/system/streams': 'system:read',
+  'GET /api/v1/stream': 'system:read',
+
+  'GET /api/v1/hosts': 'fleet:read',
+  'GET /api/v1/hosts/:agent_id': 'fleet:read',
+  'PATCH /api/v1/hosts/:agent_id': 'fleet:write',
+  'GET /api/v1/join-tokens': 'fleet:enrol',
+  'POST /api/v1/join-tokens': 'fleet:enrol',
+  'DELETE /api/v1/join-tokens/:token_id': 'fleet:enrol',
+
+  'GET /api/v1/incidents': 'incidents:read',
+  'GET /api/v1/incidents/:id': 'incidents:read',
+  'PATCH /api/v1/incidents/:id': 'incidents:write',
+  'GET /api/v1/alerts': 'incidents:read',
+  'GET /api/v1/alerts/:id': 'incidents:read',
+  'GET /api/v1/runs': 'incidents:read',
+  'GET /api/v1/runs/:id': 'incidents:read',
+
+  'GET /api/v1/commands': 'commands:read',
+  'POST /api/v1/commands': 'commands:run',
+  'GET /api/v1/commands/:id': 'commands:read',
+  'POST /api/v1/commands/:id/cancel': 'commands:run',
+  'GET /api/v1/commands/:id/release-code': 'admin',
+
+  'GET /api/v1/events': 'events:read',
+  'GET /api/v1/events/prevalence': 'events:read',
+  'GET /api/v1/rules': 'rules:read',
+
+  'GET /api/v1/audit': 'audit:read',
+  'GET /api/v1/audit/verification': 'audit:read',
+  'GET /api/v1/audit/export': 'audit:read',
+
+  'GET /api/v1/tokens': 'admin',
+  'POST /api/v1/tokens': 'admin',
+  'DELETE /api/v1/tokens/:id': 'admin',
+} as const satisfies Readonly<Record<string, Guard>>
+
+export type Route = keyof typeof ROUTE_RIGHTS
+
+export function guardOf(method: string, url: string): Guard | undefined {
+  const key = `${method} ${url}`
+  return Object.hasOwn(ROUTE_RIGHTS, key) ? ROUTE_RIGHTS[key as Route] : undefined
+}

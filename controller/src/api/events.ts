@@ -1,0 +1,136 @@
+/** Facts from hosts, searched. */
+import { EVENT_CLASSES } from '@firebreak/shared/events/classes.ts'
+import { Event } from '@firebreak/shared/events/event.ts'
+import Type from 'typebox'
+import type { EventQuery } from '../store/telemetry/telemetry-store.ts'
+import type { Api } from './api.ts'
+import type { ApiDeps } from './api-deps.ts'
+import { encodeCursor, decodeCursor, PAGE, pageOf, pageQuery, parseCursorKey } from './paging.ts'
+import { ProblemError } from './problem.ts'
+import { AgentIdText, closed, Count, Time } from './schemas.ts'
+
+/** Events that share the time on a page's edge and were shown already; past it the search has to be narrowed. */
+const MAX_EDGE = 500
+const FIELD = /^([@a-z][A-Za-z0-9_@.]{0,127})=(.*)$/su
+
+export function eventRoutes(api: Api, { telemetry, clock }: Pick<ApiDeps, 'telemetry' | 'clock'>): void {
+  api.get(
+    '/api/v1/events',
+    {
+      schema: {
+        tags: ['events'],
+        summary: 'Search events',
+        description: 'Newest first. All conditions have to hold.',
+        querystring: closed(
+          {
+            ...pageQuery,
+            host: Type.Optional(AgentIdText('Host.')),
+            class: Type.Optional(Type.Enum([...EVENT_CLASSES])),
+            since: Type.Optional(Time('From')),
+            until: Type.Optional(Time('Until')),
+            text: Type.Optional(
+              Type.String({
+                minLength: 1,
+                maxLength: 1024,
+                description: 'Anywhere in command line, path or message, without case.',
+              }),
+            ),
+            field: Type.Optional(
+              Type.Array(Type.String({ maxLength: 4096 }), {
+                maxItems: 16,
+                description: '`process.name=curl`; `*` stands for any text, without case. May be given several times.',
+              }),
+            ),
+          },
+          'Query.',
+        ),
+        response: { 200: pageOf(Event) },
+      },
+    },
+    async ({ query }) => {
+      const limit = query.limit ?? PAGE.default
+      const edge = edgeOf(decodeCursor('events', query.cursor))
+      const seen = new Set(edge?.ids)
+      const until = edge?.time ?? query.until
+      const search: EventQuery = {
+        ...(query.host === undefined ? {} : { agentId: query.host }),
+        ...(query.class === undefined ? {} : { class: query.class }),
+        ...(query.since === undefined ? {} : { since: query.since }),
+        ...(until === undefined ? {} : { until }),
+        ...(query.text === undefined ? {} : { text: query.text }),
+        ...(query.field === undefined ? {} : { fields: fieldsOf(query.field) }),
+        limit: limit + 1 + seen.size,
+      }
+      const found = (await telemetry.search(search)).filter((event) => !seen.has(event.event.id ?? ''))
+      const items = found.slice(0, limit)
+      return { items, next: found.length > limit ? nextCursor(items, edge) : null }
+    },
+  )
+
+  api.get(
+    '/api/v1/events/prevalence',
+    {
+      schema: {
+        tags: ['events'],
+        summary: 'How common something is in the fleet',
+        querystring: closed(
+          {
+            field: Type.String({
+              pattern: '^[@a-z][A-Za-z0-9_@.]{0,127}$',
+              description: 'Such as process.executable.',
+            }),
+            value: Type.String({ minLength: 1, maxLength: 4096 }),
+            before: Type.Optional(Time('Only what was before')),
+          },
+          'Query.',
+        ),
+        response: {
+          200: closed({ events: Count('Events that carry it.'), hosts: Count('Hosts that sent one.') }, 'Counts.'),
+        },
+      },
+    },
+    async ({ query: { field, value, before } }) =>
+      await telemetry.prevalence(field, value, before ?? new Date(clock.now()).toISOString()),
+  )
+}
+
+function fieldsOf(conditions: readonly string[]): Record<string, string> {
+  const fields = new Map<string, string>()
+  for (const [at, condition] of conditions.entries()) {
+    const [, name, value] = FIELD.exec(condition) ?? []
+    if (name === undefined || value === undefined) throw badField(at, 'must look like process.name=curl')
+    if (fields.has(name)) throw badField(at, `${name} is given twice`)
+    fields.set(name, value)
+  }
+  return Object.fromEntries(fields)
+}
+
+function badField(at: number, why: string): ProblemError {
+  const field = `query.field.${at}`
+  return new ProblemError('bad_request', `${field}: ${why}`, [{ field, why }])
+}
+
+/** Where a page ended: its last time, and which events of exactly that time were shown, because times are not unique. */
+interface Edge {
+  readonly time: string
+  readonly ids: readonly string[]
+}
+
+function nextCursor(items: readonly Event[], before: Edge | undefined): string {
+  const time = items.at(-1)?.['@timestamp'] ?? ''
+  const ids = items.filter((event) => event['@timestamp'] === time).map((event) => event.event.id ?? '')
+  const shown = before?.time === time ? [...before.ids, ...ids] : ids
+  if (shown.length > MAX_EDGE)
+    throw new ProblemError('bad_request', `more than ${MAX_EDGE} events have the time ${time}; narrow the search`)
+  return encodeCursor('events', JSON.stringify([time, ...shown]))
+}
+
+function edgeOf(key: string | undefined): Edge | undefined {
+  if (key === undefined) return undefined
+  const parts = parseCursorKey(key)
+  if (!Array.isArray(parts)) throw new ProblemError('bad_cursor', 'start again without `cursor`')
+  const [time = '', ...ids] = parts.map(String)
+  if (Number.isNaN(Date.parse(time)) || ids.length > MAX_EDGE)
+    throw new ProblemError('bad_cursor', 'start again without `cursor`')
+  return { time, ids }
+}

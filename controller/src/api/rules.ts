@@ -1,0 +1,56 @@
+/** What is looked for, and which rules are not, with the reason. */
+import Type from 'typebox'
+import type { Api } from './api.ts'
+import type { ApiDeps } from './api-deps.ts'
+import { decodeCursor, PAGE, pageFrom, pageOf, pageQuery } from './paging.ts'
+import { closed, Count, orNull, Texts } from './schemas.ts'
+
+const Rule = closed(
+  {
+    id: Type.String(),
+    title: Type.String(),
+    level: Type.String(),
+    file: Type.String({ description: 'Relative to the folder of rules.' }),
+    techniques: Texts('ATT&CK technique ids.'),
+    state: Type.Enum(['live', 'refused']),
+    why: orNull(Type.String({ description: 'Why it was refused.' })),
+    matches: Count('Since the controller started.'),
+    last_match_at: orNull(Type.String()),
+  },
+  'A rule.',
+)
+
+export function ruleRoutes(api: Api, { rules }: Pick<ApiDeps, 'rules'>): void {
+  api.get(
+    '/api/v1/rules',
+    {
+      schema: {
+        tags: ['rules'],
+        summary: 'List rules with their health',
+        querystring: closed({ ...pageQuery, state: Type.Optional(Type.Enum(['live', 'refused'])) }, 'Query.'),
+        response: { 200: pageOf(Rule) },
+      },
+    },
+    async ({ query }) => {
+      const limit = query.limit ?? PAGE.default
+      const after = decodeCursor('rules', query.cursor)
+      const wanted = rules
+        .list()
+        .filter((rule) => query.state === undefined || rule.state === query.state)
+        .map((rule) => ({ rule, key: `${rule.file}\0${rule.id}` }))
+        .filter(({ key }) => after === undefined || key > after)
+        .toSorted((a, b) => (a.key < b.key ? -1 : 1))
+      return pageFrom(
+        'rules',
+        wanted,
+        limit,
+        ({ key }) => key,
+        ({ rule: { lastMatchAt, ...rule } }) => ({
+          ...rule,
+          techniques: [...rule.techniques],
+          last_match_at: lastMatchAt,
+        }),
+      )
+    },
+  )
+}
