@@ -1,4 +1,7 @@
-import type { AgentId, AlertId, EventId } from '@firebreak/shared/ids.ts'
+import type { AgentId, AlertId, EventId, IncidentId } from '@firebreak/shared/ids.ts'
+import type { Result } from '@firebreak/shared/result.ts'
+import type { Tx } from '../store/state/state-store.ts'
+import type { Prevalence } from './prevalence.ts'
 
 export const SEVERITIES = ['informational', 'low', 'medium', 'high', 'critical'] as const
 export type Severity = (typeof SEVERITIES)[number]
@@ -27,6 +30,8 @@ export interface Signal {
   readonly ruleTitle: string
   readonly ruleSha256: string
   readonly level: Severity
+  /** How proved the rule is, as its author says; `null` when the rule does not say. */
+  readonly ruleStatus: RuleStatus | null
   readonly techniques: readonly string[]
   readonly tactics: readonly string[]
   readonly eventId: EventId
@@ -34,6 +39,43 @@ export interface Signal {
   readonly event: Readonly<Record<string, unknown>>
 }
 
+export const RULE_STATUSES = ['stable', 'test', 'experimental', 'deprecated', 'unsupported'] as const
+export type RuleStatus = (typeof RULE_STATUSES)[number]
+
+export const ROUTES = ['act', 'ask', 'log'] as const
+export type Route = (typeof ROUTES)[number]
+
+/** A person's judgement. benign: the rule was right about what happened, and it was meant to happen. */
+export const VERDICTS = ['true_positive', 'false_positive', 'benign'] as const
+export type Verdict = (typeof VERDICTS)[number]
+
 export interface TriageOutcome {
+  /** Signals that were not there before. */
+  readonly signals: number
   readonly alerts: readonly AlertId[]
+  readonly incidents: readonly IncidentId[]
+}
+
+/** What was looked up outside of the transaction: the store's writer never waits for the telemetry store. */
+export interface Findings {
+  readonly prevalence: ReadonlyMap<string, Prevalence>
+  /** Enrolled hosts. */
+  readonly fleet: number
+}
+
+export type VerdictRefusal = 'not_found' | 'merged'
+export interface Judged {
+  readonly kind: 'incident' | 'alert'
+  readonly id: string
+}
+
+export interface Triage {
+  /** Before the transaction. Never throws for a slow or broken telemetry store, never takes longer than configured. */
+  prepare(signals: readonly Signal[]): Promise<Findings>
+  /** In the transaction: signals that are new become alerts and incidents. The same signals again change nothing. */
+  take(tx: Tx, signals: readonly Signal[], findings: Findings): Promise<TriageOutcome>
+  /** After the commit: tells the other rooms. */
+  announce(outcome: TriageOutcome): void
+  /** `actor`: user:<name>. A verdict on an incident closes it and its alerts. */
+  setVerdict(judged: Judged, verdict: Verdict, actor: string, reason: string): Promise<Result<void, VerdictRefusal>>
 }
