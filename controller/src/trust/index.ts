@@ -1,0 +1,2 @@
+export type { ControllerTrust, TlsIdentity } from './controller-trust.ts'
+export type { Wrap } from './wrap.ts'
