@@ -23,19 +23,20 @@ export interface Group {
 /** Names of the numbers in /etc/passwd; read again when the file changed, looked at once a second at most. Directory services are not asked. */
 export class AccountNames {
   readonly #path: string
-  readonly #clock: Pick<Clock, 'monotonic'>
+  readonly #clock: Pick<Clock, 'now'>
   #checkedAt = Number.NEGATIVE_INFINITY
   #version = ''
   #names: ReadonlyMap<string, string> = new Map()
 
-  constructor(clock: Pick<Clock, 'monotonic'>, root = '/') {
+  constructor(clock: Pick<Clock, 'now'>, root = '/') {
     this.#clock = clock
     this.#path = join(root, 'etc/passwd')
   }
 
   nameOf(uid: string): string | undefined {
-    const now = this.#clock.monotonic()
-    if (now - this.#checkedAt >= CHECK_MS) {
+    const now = this.#clock.now()
+    // Wall time may jump back: then it looks at once.
+    if (Math.abs(now - this.#checkedAt) >= CHECK_MS) {
       this.#checkedAt = now
       this.#refresh()
     }

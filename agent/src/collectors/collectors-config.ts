@@ -117,7 +117,8 @@ export const InventoryConfig = slice('What the host is: system, packages, accoun
     default: 24,
     minimum: 1,
     maximum: 720,
-    description: 'Time between two looks at every source, and of telling the host facts again; only differences are told after the first time.',
+    description:
+      'Time between two looks at every source, and of telling the host facts again; only differences are told after the first time.',
   }),
   change_check_s: Type.Integer({
     default: 60,

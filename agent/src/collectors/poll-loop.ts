@@ -15,11 +15,7 @@ export class PollLoop {
   #trouble: string | undefined
   #slow: string | undefined
 
-  constructor(
-    clock: Pick<Clock, 'sleep'>,
-    intervalMs: number,
-    look: (signal: AbortSignal) => Promise<void> | void,
-  ) {
+  constructor(clock: Pick<Clock, 'sleep'>, intervalMs: number, look: (signal: AbortSignal) => Promise<void> | void) {
     this.#clock = clock
     this.#intervalMs = intervalMs
     this.#look = look
