@@ -4,19 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '@firebreak/shared/result.ts'
 import { Cable } from './cable.ts'
 import type { Station } from './cable.ts'
+import type { HostOptions } from './host-options.ts'
 import { Machine, hostEntry } from './machine.ts'
 import { run, start } from './program.ts'
 import type { ExecOptions, Finished, Running, SpawnOptions } from './program.ts'
 import type { Territory } from './territory.ts'
-
-export interface HostOptions {
-  /** Default true. False: the host is there, cabled and off; a capture on it can start before `boot()`. */
-  readonly boot?: boolean
-  /** Files written into the host's disk before its first boot, by absolute path. */
-  readonly files?: Readonly<Record<string, string>>
-  /** Default 60 s to multi-user. */
-  readonly bootTimeoutMs?: number
-}
 
 /** A Debian host of its own: systemd, packages, users, network configuration, reboots. Its disk keeps what was written; its network
  * namespace (addresses, routes, firewall rules, connections) is new at each boot. */
@@ -33,6 +25,8 @@ export interface LabHost extends Station {
   installPackage(path: string): Promise<Finished>
   /** Journal of a unit (all boots) or of everything, oldest first. */
   journal(unit?: string): Promise<string>
+  /** What it wrote to its console since it was made; it outlives the boots and says why one failed. */
+  console(): Promise<string>
   bootId(): Promise<string>
   /** Resolves when multi-user is reached. */
   boot(): Promise<void>
@@ -62,7 +56,7 @@ export async function rackHost(
   await cable.lay()
   const machine = new Machine(territory, station, cable, image, options.bootTimeoutMs ?? 60_000)
   racked(machine)
-  await machine.install(options.files ?? {})
+  await machine.install(options)
   const host = new DebianHost(station, cable, machine)
   if (options.boot !== false) await host.boot()
   return host
@@ -136,6 +130,10 @@ class DebianHost implements LabHost {
   async journal(unit?: string): Promise<string> {
     const selection = unit === undefined ? [] : [`--unit=${unit}`]
     return (await this.exec(['journalctl', '--no-pager', '--output=short-iso-precise', ...selection])).stdout
+  }
+
+  async console(): Promise<string> {
+    return await this.#machine.console()
   }
 
   async bootId(): Promise<string> {

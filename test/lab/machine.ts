@@ -6,8 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Fault } from '@firebreak/shared/result.ts'
 import { INTERFACE } from './cable.ts'
 import type { Cable, Station } from './cable.ts'
+import type { HostOptions } from './host-options.ts'
 import { NetworkNamespace } from './network-namespace.ts'
-import { childrenOf, identify, killIfSame, pidInNamespace } from './process-table.ts'
+import { childrenOf, identify, isAlive, killIfSame, pidInNamespace } from './process-table.ts'
 import type { ProcessIdentity } from './process-table.ts'
 import { run, start } from './program.ts'
 import type { Entry, Running } from './program.ts'
@@ -57,7 +58,7 @@ export class Machine {
   }
 
   /** Writes what an installer would have: name, machine id, network configuration. Only called before the first boot. */
-  async install(files: Readonly<Record<string, string>>): Promise<void> {
+  async install({ files, gateway }: Pick<HostOptions, 'files' | 'gateway'>): Promise<void> {
     const { name, address4, address6, mac } = this.#station
     for (const part of ['changes', 'work', 'root']) await mkdir(join(this.#disk, part), { recursive: true })
     const all: Record<string, string> = {
@@ -67,6 +68,7 @@ export class Machine {
       '/etc/systemd/network/10-lab.network': [
         `[Match]\nMACAddress=${mac}\n`,
         '[Network]\nDHCP=no\nIPv6AcceptRA=no\nIPv6DuplicateAddressDetection=0\nConfigureWithoutCarrier=yes\n',
+        ...(gateway === undefined ? [] : [`Gateway=${gateway.address4}\nGateway=${gateway.address6}\n`]),
         `[Address]\nAddress=${address4}/24\n`,
         `[Address]\nAddress=${address6}/64\nDuplicateAddressDetection=none\n`,
       ].join('\n'),
@@ -82,8 +84,10 @@ export class Machine {
     await this.#territory.exec(['mount', '-t', 'overlay', 'fblab', '-o', layers, join(this.#disk, 'root')])
   }
 
+  /** The process to enter. Asked each time: a number that now is another process would lead into the machine itself. */
   mustRun(): number {
-    if (this.leader === undefined) throw new Fault('lab_not_running', `${this.#station.name} is off`)
+    if (this.leader === undefined || !isAlive(this.leader))
+      throw new Fault('lab_not_running', `${this.#station.name} is off`)
     return this.leader.pid
   }
 

@@ -3,7 +3,8 @@ import { Fault } from '@firebreak/shared/result.ts'
 import { Cable, INTERFACE } from './cable.ts'
 import type { Station } from './cable.ts'
 import { NetworkNamespace } from './network-namespace.ts'
-import { identify } from './process-table.ts'
+import { identify, isAlive } from './process-table.ts'
+import type { ProcessIdentity } from './process-table.ts'
 import { run, start } from './program.ts'
 import type { Entry, ExecOptions, Finished, Running, SpawnOptions } from './program.ts'
 import type { Territory } from './territory.ts'
@@ -67,15 +68,16 @@ export async function openNode(territory: Territory, station: Station, image: st
   const leader = holder.pidOutside()
   if (leader === undefined)
     throw new Fault('lab_boot_failed', `${name}: its namespaces could not be made: ${holder.stderr}`)
-  const node = new NetworkNode(station, cable, leader, image === undefined ? process.cwd() : '/root')
   const identity = identify(leader)
+  if (identity === undefined) throw new Fault('lab_boot_failed', `${name} ended at once: ${holder.stderr}`)
+  const node = new NetworkNode(station, cable, identity, image === undefined ? process.cwd() : '/root')
   await territory.record({
     kind: 'node',
     name,
     address4,
     address6,
     port,
-    ...(identity === undefined ? {} : { leader: identity }),
+    leader: identity,
   })
   return node
 }
@@ -105,10 +107,10 @@ class NetworkNode implements LabNode {
   readonly mac: string
   readonly port: string
   readonly #cable: Cable
-  readonly #leader: number
+  readonly #leader: ProcessIdentity
   readonly #directory: string
 
-  constructor(station: Station, cable: Cable, leader: number, directory: string) {
+  constructor(station: Station, cable: Cable, leader: ProcessIdentity, directory: string) {
     this.name = station.name
     this.index = station.index
     this.address4 = station.address4
@@ -122,14 +124,19 @@ class NetworkNode implements LabNode {
 
   async exec(argv: readonly string[], options: ExecOptions = {}): Promise<Finished> {
     return await run(
-      nodeEntry(this.#leader, argv, { cwd: this.#directory, ...options }),
+      nodeEntry(this.#mustRun(), argv, { cwd: this.#directory, ...options }),
       `${this.name}: ${argv.join(' ')}`,
       options,
     )
   }
 
   spawn(argv: readonly string[], options: SpawnOptions = {}): Running {
-    return start(nodeEntry(this.#leader, argv, { cwd: this.#directory, ...options }), options)
+    return start(nodeEntry(this.#mustRun(), argv, { cwd: this.#directory, ...options }), options)
+  }
+
+  #mustRun(): number {
+    if (!isAlive(this.#leader)) throw new Fault('lab_not_running', `${this.name} is gone with its lab`)
+    return this.#leader.pid
   }
 
   async pullCable(): Promise<void> {

@@ -15,6 +15,7 @@ import { identify } from './process-table.ts'
 import type { ProcessIdentity } from './process-table.ts'
 import { run } from './program.ts'
 import type { Entry, ExecOptions, Finished } from './program.ts'
+import { removeRemains } from './remains.ts'
 
 /** A lab's own PID, mount and network namespaces, and its directory. */
 export interface Territory extends AsyncDisposable {
@@ -63,8 +64,10 @@ export async function claimTerritory(
   const said = first === undefined ? undefined : (JSON.parse(first) as { init?: ProcessIdentity })
   const wardenIdentity = warden.pid === undefined ? undefined : identify(warden.pid)
   if (said?.init === undefined || wardenIdentity === undefined) {
-    const why = await readFile(join(directory, 'warden.log'), 'utf8').catch(() => '')
     input.end()
+    await ended
+    const why = await readFile(join(directory, 'warden.log'), 'utf8').catch(() => '')
+    await removeRemains(directory)
     throw new Fault(
       'lab_unsupported',
       `the lab's namespaces could not be made: ${why.trim() || 'no answer from the warden'}`,

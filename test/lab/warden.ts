@@ -61,6 +61,7 @@ const ready = await Promise.race([
   gone.then(() => 'gone'),
   ownerGone.then(() => 'owner gone'),
 ])
+if (ready === 'gone') process.exit(1) // what the shell complained of is in the log; the owner reads it and removes the directory
 const init = lab.pid === undefined ? undefined : childrenOf(lab.pid).map(identify)[0]
 if (ready.startsWith('ready')) {
   process.stdout.on('error', () => {}) // the owner is gone; standard input says so too
@@ -68,7 +69,7 @@ if (ready.startsWith('ready')) {
   await Promise.race([ownerGone, gone])
 }
 lab.kill('SIGKILL') // unshare; --kill-child takes the PID 1 along
-if (lab.exitCode === null && lab.signalCode === null) await gone
+await gone
 if (init !== undefined) await endOf(init)
 await removeRemains(directory)
 
