@@ -1,0 +1,169 @@
+/** `firebreak hunt`: Sigma rules over recorded events, without a controller. Matches on standard output, talk on standard error. */
+import { readFile } from 'node:fs/promises'
+import { reasonOf } from '@firebreak/shared/result.ts'
+import { type ParsedRules, parseRules } from '@firebreak/shared/sigma/parse.ts'
+import type { Placeholders } from '@firebreak/shared/sigma/placeholders.ts'
+import { compilePlan } from '@firebreak/shared/sigma/plan.ts'
+import { type RuleRefusal, ruleKey } from '@firebreak/shared/sigma/rule.ts'
+import { Command } from 'commander'
+import { parse as parseYaml } from 'yaml'
+import { eventLines } from './hunt-events.ts'
+import { readRuleFiles } from './hunt-rules.ts'
+import { hunt, type HuntCounts, type HuntMatch } from './hunt-run.ts'
+
+export interface HuntOptions {
+  readonly rules: string
+  readonly events: string
+  readonly json?: boolean
+  readonly anyLogSource?: boolean
+  readonly placeholders?: string
+}
+
+/** Where a hunt writes. `drained` resolves when more may be written. */
+export interface HuntOutput {
+  write(text: string): void
+  drained(): Promise<void>
+  say(text: string): void
+}
+
+export const HUNT_EXIT = { done: 0, unusable: 2 } as const
+
+export function huntCommand(): Command {
+  return new Command('hunt')
+    .description('run Sigma rules over recorded events')
+    .requiredOption('--rules <path>', 'folder, .yml file, or tar archive (.tar, .tar.gz, .tar.zst) of rules')
+    .requiredOption('--events <file>', 'events, one JSON object a line (plain, gzip or zstd); - for standard input')
+    .option('--any-log-source', 'try every rule on every event, whatever log source it names')
+    .option('--placeholders <file>', 'YAML or JSON map from %placeholder% names to values, for the expand modifier')
+    .option('--json', 'matches and summary as JSON, one object a line')
+    .addHelpText('after', '\nExit codes: 0 done, whatever matched; 2 rules or events could not be used.')
+    .action(async (options: HuntOptions) => {
+      process.exitCode = await runHunt(options, standardOutput())
+    })
+}
+
+/** Returns the exit code. */
+export async function runHunt(options: HuntOptions, out: HuntOutput): Promise<number> {
+  const started = performance.now()
+  const placeholders = await readPlaceholders(options.placeholders)
+  if (typeof placeholders === 'string') return unusable(out, placeholders)
+  const files = await readRuleFiles(options.rules)
+  if (!files.ok) return unusable(out, files.why)
+  const parsed = parseRules(files.value)
+  const plan = compilePlan(parsed.rules, {
+    filters: parsed.filters,
+    correlations: parsed.correlations,
+    placeholders,
+    anyLogSource: options.anyLogSource ?? false,
+  })
+  const emit = options.json ? jsonLine(out) : plainLine(out)
+  let counts: HuntCounts
+  try {
+    counts = await hunt(plan, eventLines(options.events), emit, () => out.drained())
+  } catch (thrown) {
+    return unusable(out, `${options.events}: ${reasonOf(thrown)}`)
+  }
+  await out.drained()
+  const report = {
+    parsed,
+    loaded: plan.rules.length,
+    refused: [...parsed.refused, ...plan.refused],
+    seconds: (performance.now() - started) / 1_000,
+  }
+  out.say(options.json ? jsonSummary(counts, report) : plainSummary(counts, report))
+  return HUNT_EXIT.done
+}
+
+function unusable(out: HuntOutput, why: string): number {
+  out.say(`firebreak hunt: ${why}`)
+  return HUNT_EXIT.unusable
+}
+
+/** A map of names to one or more values, or the reason why there is none. */
+async function readPlaceholders(path: string | undefined): Promise<Placeholders | string> {
+  if (path === undefined) return new Map()
+  try {
+    const read: unknown = parseYaml(await readFile(path, 'utf8'))
+    if (typeof read !== 'object' || read === null || Array.isArray(read)) return `${path}: not a map of placeholders`
+    return new Map(
+      Object.entries(read).map(([name, value]) => [
+        name.replace(/^%(.*)%$/, '$1'),
+        (Array.isArray(value) ? (value as unknown[]) : [value]).map(String),
+      ]),
+    )
+  } catch (thrown) {
+    return `${path}: ${reasonOf(thrown)}`
+  }
+}
+
+function jsonLine(out: HuntOutput): (match: HuntMatch) => void {
+  return ({ event, rule }) => out.write(`${JSON.stringify({ event, rule: ruleKey(rule), file: rule.file })}\n`)
+}
+
+function plainLine(out: HuntOutput): (match: HuntMatch) => void {
+  return ({ event, rule }) =>
+    out.write(
+      `line ${event}  ${(rule.level ?? 'no level').padEnd(13)}  ${rule.title}  (${rule.id ?? 'no id'}, ${rule.file})\n`,
+    )
+}
+
+interface Report {
+  readonly parsed: ParsedRules
+  readonly loaded: number
+  readonly refused: readonly RuleRefusal[]
+  readonly seconds: number
+}
+
+function jsonSummary(counts: HuntCounts, { parsed, loaded, refused, seconds }: Report): string {
+  return JSON.stringify({
+    events: counts.events,
+    lines: counts.lines,
+    blank_lines: counts.blankLines,
+    bad_lines: counts.badLineCount,
+    bad_lines_named: counts.badLines,
+    matches: counts.matches,
+    rules_loaded: loaded,
+    filters_loaded: parsed.filters.length,
+    rules_matched: Object.fromEntries(counts.matchesByRule),
+    rules_skipped: refused.length,
+    skipped: refused,
+    seconds: Number(seconds.toFixed(3)),
+  })
+}
+
+function plainSummary(counts: HuntCounts, { parsed, loaded, refused, seconds }: Report): string {
+  const lines = [
+    `${counts.events} events, ${counts.matches} matches of ${counts.matchesByRule.size} rules; ${loaded} rules and ${parsed.filters.length} filters loaded, ${refused.length} skipped; ${seconds.toFixed(1)} s`,
+  ]
+  if (counts.badLineCount > 0) lines.push(`${counts.badLineCount} lines could not be read as events:`)
+  for (const { line, why } of counts.badLines) lines.push(`  line ${line}: ${why}`)
+  for (const { file, line, rule, code, why } of refused)
+    lines.push(`  skipped ${file}:${line}${rule === null ? '' : ` ${rule}`}: ${code}: ${why}`)
+  return lines.join('\n')
+}
+
+/** Gathers small writes; waits when the reader is slower than we are. A reader that goes away ends the process as `head` expects. */
+function standardOutput(): HuntOutput {
+  let pending: string[] = []
+  let size = 0
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(HUNT_EXIT.done)
+    throw error
+  })
+  return {
+    write(text) {
+      pending.push(text)
+      size += text.length
+    },
+    async drained() {
+      if (size === 0) return
+      const text = pending.join('')
+      pending = []
+      size = 0
+      if (!process.stdout.write(text)) await new Promise<void>((resolve) => process.stdout.once('drain', resolve))
+    },
+    say(text) {
+      process.stderr.write(`${text}\n`)
+    },
+  }
+}
