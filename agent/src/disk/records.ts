@@ -1,0 +1,86 @@
+/**
+ * Records in an append-only file: `FB`, kind (u8), zero, length of the payload (u32), number (u64), CRC-32 of all that and of the
+ * payload, payload. Big endian. A cut or changed record is seen, and the sound ones after it are found again.
+ */
+import { crc32 } from 'node:zlib'
+
+export const RECORD_HEADER_BYTES = 20
+const MAGIC = 0x4642
+const MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
+
+export interface DiskRecord {
+  readonly kind: number
+  readonly number: number
+  readonly payload: Uint8Array
+}
+
+export interface PlacedRecord extends DiskRecord {
+  readonly start: number
+  readonly end: number
+}
+
+/** A stretch of a file that holds no sound record. `torn`: it reaches to the end of the file. */
+export interface Damage {
+  readonly start: number
+  readonly end: number
+  readonly torn: boolean
+}
+
+export function encodeRecord(record: DiskRecord): Buffer {
+  const bytes = Buffer.allocUnsafe(RECORD_HEADER_BYTES + record.payload.length)
+  bytes.writeUInt16BE(MAGIC, 0)
+  bytes[2] = record.kind
+  bytes[3] = 0
+  bytes.writeUInt32BE(record.payload.length, 4)
+  bytes.writeBigUInt64BE(BigInt(record.number), 8)
+  bytes.writeUInt32BE(crc32(record.payload, crc32(bytes.subarray(0, 16))), 16)
+  bytes.set(record.payload, RECORD_HEADER_BYTES)
+  return bytes
+}
+
+/** The record that starts at `start`, or `undefined` when no whole and sound one does. Its payload is a view. */
+export function recordAt(file: Buffer, start: number): PlacedRecord | undefined {
+  const payloadAt = start + RECORD_HEADER_BYTES
+  if (payloadAt > file.length || file.readUInt16BE(start) !== MAGIC || file[start + 3] !== 0) return undefined
+  const length = file.readUInt32BE(start + 4)
+  const end = payloadAt + length
+  if (length > MAX_PAYLOAD_BYTES || end > file.length) return undefined
+  const payload = file.subarray(payloadAt, end)
+  if (crc32(payload, crc32(file.subarray(start, start + 16))) !== file.readUInt32BE(start + 16)) return undefined
+  const number = file.readBigUInt64BE(start + 8)
+  if (number > BigInt(Number.MAX_SAFE_INTEGER)) return undefined
+  return { kind: file[start + 2] ?? 0, number: Number(number), payload, start, end }
+}
+
+/** How many bytes the record that starts at `start` needs, as far as its header can be seen. */
+export function recordBytesAt(file: Buffer, start: number): number | undefined {
+  return start + 8 > file.length ? undefined : RECORD_HEADER_BYTES + file.readUInt32BE(start + 4)
+}
+
+/** Every sound record of a file in order, and every stretch between them that is not. */
+export function readRecords(file: Buffer): {
+  readonly records: readonly PlacedRecord[]
+  readonly damage: readonly Damage[]
+} {
+  const records: PlacedRecord[] = []
+  const damage: Damage[] = []
+  for (let at = 0; at < file.length; ) {
+    const record = recordAt(file, at)
+    if (record) {
+      records.push(record)
+      at = record.end
+      continue
+    }
+    const next = nextSound(file, at + 1)
+    damage.push({ start: at, end: next ?? file.length, torn: next === undefined })
+    at = next ?? file.length
+  }
+  return { records, damage }
+}
+
+function nextSound(file: Buffer, from: number): number | undefined {
+  const magic = Buffer.from('FB')
+  for (let at = file.indexOf(magic, from); at !== -1; at = file.indexOf(magic, at + 1))
+    if (recordAt(file, at)) return at
+  return undefined
+}

@@ -1,0 +1,20 @@
+/** Every log line of the link. */
+export const LINK_LOG = {
+  connected: 'link.session.opened',
+  closed: 'link.session.closed',
+  refused: 'link.session.refused',
+  replaced: 'link.session.replaced',
+  unreachable: 'link.controller.unreachable',
+  wrongCertificate: 'link.certificate.refused',
+  badMessage: 'link.message.refused',
+  trustFollowed: 'link.trust.followed',
+  trustRefused: 'link.trust.refused',
+  trustExpired: 'link.trust.expired',
+  resolveFailed: 'link.name.unresolved',
+  eventInvalid: 'link.event.invalid',
+  spoolBegan: 'link.spool.began',
+  spoolFull: 'link.spool.full',
+  spoolDamaged: 'link.spool.damaged',
+  spoolUnwritable: 'link.spool.unwritable',
+  spoolRolledBack: 'link.spool.rolled_back',
+} as const
