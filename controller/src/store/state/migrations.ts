@@ -100,6 +100,7 @@ async function ingestTables({ schema }: Kysely<unknown>): Promise<void> {
     .addColumn('acked_seq', 'bigint', (c) => c.notNull())
     .addColumn('stored', 'bigint', (c) => c.notNull())
     .addColumn('dropped', 'bigint', (c) => c.notNull())
+    .addColumn('invalid', 'bigint', (c) => c.notNull())
     .addColumn('produced', 'bigint', (c) => c.notNull())
     .addColumn('spooled', 'bigint', (c) => c.notNull())
     .addColumn('reported_dropped', 'bigint', (c) => c.notNull())

@@ -56,7 +56,10 @@ export interface Tables {
     /** Everything up to here is durable or known to be lost; what was acked. */
     acked_seq: number
     stored: number
+    /** Numbers that were told to be lost, and `invalid`. */
     dropped: number
+    /** Events that came and did not fit the schema. */
+    invalid: number
     /** As the agent said last. */
     produced: number
     spooled: number
