@@ -13,10 +13,12 @@ export const ROUTE_RIGHTS = {
   'GET /openapi.json': 'public',
   'GET /docs': 'public',
   'GET /docs/': 'public',
-  'GET /docs/*': 'public',
   'GET /docs/json': 'public',
   'GET /docs/yaml': 'public',
   'GET /docs/static/*': 'public',
+  'HEAD /docs/static/*': 'public',
+  'GET /docs/static/index.html': 'public',
+  'GET /docs/static/swagger-initializer.js': 'public',
 
   'GET /api/v1/whoami': 'system:read',
   'GET /api/v1/system': 'system:read',

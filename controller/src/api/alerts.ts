@@ -1,6 +1,6 @@
 /** Signals of one cause on one host, with a confidence whose parts are listed. */
 import type { Selectable } from 'kysely'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { Tables } from '../store/state/tables.ts'
 import { SEVERITIES } from '../triage/index.ts'
 import type { Api } from './api.ts'
@@ -8,7 +8,7 @@ import type { ApiDeps } from './api-deps.ts'
 import { recordOf, recordsOf, textsOf } from './json-column.ts'
 import { decodeCursor, PAGE, pageFrom, pageOf, pageQuery } from './paging.ts'
 import { notFound } from './problem.ts'
-import { AgentIdText, closed, Count, Free, IdParams, orNull, Texts, Time, Uuid } from './schemas.ts'
+import { AgentIdText, closed, Count, Free, IdParams, orNull, Texts, Uuid } from './schemas.ts'
 
 export const ConfidencePart = closed(
   {
@@ -136,14 +136,24 @@ export function alertRoutes(api: Api, { state }: Pick<ApiDeps, 'state'>): void {
 }
 
 export function alertView(row: Selectable<Tables['alerts']>): Alert {
-  const { dedup_key: _, ...shown } = row
   return {
-    ...shown,
+    id: row.id,
+    agent_id: row.agent_id,
+    title: row.title,
     severity: severityOf(row.severity),
     parts: partsOf(row.parts),
     techniques: textsOf(row.techniques),
     tactics: textsOf(row.tactics),
     entities: recordOf(row.entities),
+    confidence: row.confidence,
+    status: row.status,
+    verdict: row.verdict,
+    signal_count: row.signal_count,
+    first_seen: row.first_seen,
+    last_seen: row.last_seen,
+    incident_id: row.incident_id,
+    created_at: row.created_at,
+    updated_at: row.updated_at,
   }
 }
 

@@ -1,5 +1,5 @@
 /** The API's slice of the configuration. */
-import Type from 'typebox'
+import { Type } from 'typebox'
 
 export const ApiConfig = Type.Object(
   {
@@ -39,6 +39,6 @@ export const ApiConfig = Type.Object(
       description: 'Messages kept for a listener that does not read; past it the oldest is dropped, and counted to it.',
     }),
   },
-  { additionalProperties: false, description: 'HTTP API.' },
+  { additionalProperties: false, default: {}, description: 'HTTP API.' },
 )
 export type ApiConfig = Type.Static<typeof ApiConfig>

@@ -1,6 +1,6 @@
 /** Who did what, hash-chained. */
 import { Readable } from 'node:stream'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'
 import { recordOf } from './json-column.ts'

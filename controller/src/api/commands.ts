@@ -4,7 +4,7 @@ import { COMMAND_STATES } from '@firebreak/shared/commands/command.ts'
 import { RISKS } from '@firebreak/shared/commands/command-type.ts'
 import { type CommandId, type IncidentId, parseAgentId } from '@firebreak/shared/ids.ts'
 import type { Selectable } from 'kysely'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { Compile, type Validator } from 'typebox/compile'
 import type { Intent } from '../orders/orders.ts'
 import type { Tables } from '../store/state/tables.ts'
@@ -225,10 +225,14 @@ ${cards.join('\n')}`,
       return {
         command,
         transitions: transitions.map((one) => ({ ...one, detail: recordOf(one.detail) })),
-        receipts: receipts.map(({ agent_id: _, cmd_id: __, ...one }) => ({
-          ...one,
+        receipts: receipts.map((one) => ({
+          receipt_seq: one.receipt_seq,
+          state: one.state,
+          code: one.code,
           valid: one.valid === 1,
+          payload_sha256: one.payload_sha256,
           envelope: recordOf(one.envelope),
+          received_at: one.received_at,
         })),
       }
     },
@@ -280,7 +284,7 @@ function intentOf(body: Type.Static<typeof NewCommand>, key: string | undefined)
   return {
     agentId: parseAgentId(body.agent_id),
     type: body.type,
-    args: body.args as Intent['args'],
+    args: body.args,
     reason: body.reason,
     ...(body.incident_id === undefined ? {} : { incidentId: body.incident_id as IncidentId }),
     ...(key === undefined ? {} : { idempotencyKey: key }),

@@ -1,7 +1,7 @@
 /** Facts from hosts, searched. */
 import { EVENT_CLASSES } from '@firebreak/shared/events/classes.ts'
 import { Event } from '@firebreak/shared/events/event.ts'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { EventQuery } from '../store/telemetry/telemetry-store.ts'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'

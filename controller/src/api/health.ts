@@ -1,5 +1,5 @@
 /** Is it alive, and can it work. */
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { Api } from './api.ts'
 import { READY_PARTS, type ApiDeps } from './api-deps.ts'
 import { closed } from './schemas.ts'

@@ -2,7 +2,7 @@
 import { CollectorStatus, CONTAINMENT_PHASES } from '@firebreak/shared/wire/messages.ts'
 import { parseAgentId } from '@firebreak/shared/ids.ts'
 import type { Selectable } from 'kysely'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Tables } from '../store/state/tables.ts'
 import type { Api } from './api.ts'

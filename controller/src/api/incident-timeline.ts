@@ -1,5 +1,5 @@
 /** What happened, in order: what was seen, what machines did and what people did. */
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { Alert, Signal } from './alerts.ts'
 import type { ApiDeps } from './api-deps.ts'
 import type { Command } from './commands.ts'
@@ -104,8 +104,12 @@ function changeOf(action: string, { before, after, reason }: Record<string, unkn
   const old: Record<string, unknown> = { ...before }
   const changes = Object.entries(after)
     .filter(([key, value]) => old[key] !== value)
-    .map(([key, value]) => `${key}: ${String(old[key] ?? 'none')} → ${String(value ?? 'none')}`)
+    .map(([key, value]) => `${key}: ${wordOf(old[key])} → ${wordOf(value)}`)
   return `${changes.join(', ') || action}${typeof reason === 'string' ? ` (${reason})` : ''}`
+}
+
+function wordOf(value: unknown): string {
+  return value === null || value === undefined ? 'none' : typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 function entry(

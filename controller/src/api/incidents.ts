@@ -2,7 +2,7 @@
 import type { IncidentId } from '@firebreak/shared/ids.ts'
 import { CONTAINMENT_PHASES } from '@firebreak/shared/wire/messages.ts'
 import type { Selectable } from 'kysely'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { Tables } from '../store/state/tables.ts'
 import { SEVERITIES } from '../triage/index.ts'
 import {

@@ -1,5 +1,5 @@
 /** What lets a host in. The join string is shown once, when it is made. */
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'
 import { actorText } from './authenticate.ts'

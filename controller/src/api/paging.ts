@@ -1,5 +1,5 @@
 /** Pages by cursor: stable while new rows come in, unlike offsets. The cursor is opaque to clients and checked when it comes back. */
-import Type, { type TSchema } from 'typebox'
+import { Type, type TSchema } from 'typebox'
 import { ProblemError } from './problem.ts'
 
 export const PAGE = { default: 50, max: 500 } as const

@@ -1,6 +1,6 @@
 /** What goes wrong at a door, as RFC 9457 problem details with a code from one closed list. */
 import type { Refused, Result } from '@firebreak/shared/result.ts'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { TokenRefusal } from '../access/index.ts'
 import type { OrderRefusal } from '../orders/orders.ts'
 

@@ -1,5 +1,5 @@
 /** What is looked for, and which rules are not, with the reason. */
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'
 import { decodeCursor, PAGE, pageFrom, pageOf, pageQuery } from './paging.ts'

@@ -1,6 +1,6 @@
 /** Playbooks at work: each run with its steps, and each step with the command that it gave. */
 import type { Selectable } from 'kysely'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { Tables } from '../store/state/tables.ts'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'
@@ -116,14 +116,33 @@ export async function withSteps(state: ApiDeps['state'], row: Selectable<Tables[
   const steps = await state.db.selectFrom('run_steps').selectAll().where('run_id', '=', row.id).orderBy('n').execute()
   return {
     run: runView(row),
-    steps: steps.map(({ run_id: _, ...step }) => ({
-      ...step,
+    steps: steps.map((step) => ({
+      step_id: step.step_id,
+      n: step.n,
+      type: step.type,
+      state: step.state,
       inputs: recordOf(step.inputs),
       outputs: recordOf(step.outputs),
+      command_id: step.command_id,
+      why: step.why,
+      started_at: step.started_at,
+      ended_at: step.ended_at,
     })),
   }
 }
 
-function runView({ variables: _, ...shown }: Selectable<Tables['runs']>): Run {
-  return shown
+function runView(row: Selectable<Tables['runs']>): Run {
+  return {
+    id: row.id,
+    playbook_id: row.playbook_id,
+    playbook_sha256: row.playbook_sha256,
+    incident_id: row.incident_id,
+    agent_id: row.agent_id,
+    state: row.state,
+    why: row.why,
+    started_by: row.started_by,
+    started_at: row.started_at,
+    updated_at: row.updated_at,
+    ended_at: row.ended_at,
+  }
 }

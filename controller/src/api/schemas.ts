@@ -1,6 +1,6 @@
 /** Pieces that the resources' schemas are made of. */
 import { AGENT_ID_PATTERN, UUID_PATTERN } from '@firebreak/shared/ids.ts'
-import Type, { type TProperties, type TSchema } from 'typebox'
+import { Type, type TProperties, type TSchema } from 'typebox'
 
 export const Time = (description: string) =>
   Type.String({

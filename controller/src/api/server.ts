@@ -6,6 +6,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { uuidv7 } from '@firebreak/shared/ids.ts'
+import { Fault } from '@firebreak/shared/result.ts'
 import Fastify, { LogController } from 'fastify'
 import { alertRoutes } from './alerts.ts'
 import type { Api } from './api.ts'
@@ -46,7 +47,7 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
   secureHeaders(api)
   answerFailures(api, deps)
   measureRequests(api, deps)
-  guardRoutes(api, deps)
+  const undecided = guardRoutes(api, deps)
   await api.register(rateLimit, { max: config.requests_per_minute, timeWindow: 60_000, cache: 10_000 })
   await api.register(swagger, openApi)
   await api.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_CSP })
@@ -69,6 +70,10 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
   streamRoutes(api, deps, config)
   api.get('/openapi.json', { schema: { hide: true } }, () => api.swagger())
   await api.ready()
+  if (undecided.length > 0) {
+    await api.close()
+    throw new Fault('route_without_right', `access/route-rights.ts has no entry for ${undecided.join(', ')}`)
+  }
   return api
 }
 

@@ -4,7 +4,7 @@
  * Source: WHATWG HTML, 9.2 Server-sent events.
  */
 import type { ServerResponse } from 'node:http'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { BusMessages, Topic } from '../store/bus/bus.ts'
 import type { Api } from './api.ts'
 import type { ApiConfig } from './api-config.ts'

@@ -1,6 +1,6 @@
 /** The controller itself: what it is, who asks, and whether every event is accounted for. */
 import { EVENT_CLASSES } from '@firebreak/shared/events/classes.ts'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { RIGHTS, ROLE_RIGHTS } from '../access/rights.ts'
 import { ROLES } from '../orders/orders.ts'
 import type { Api } from './api.ts'

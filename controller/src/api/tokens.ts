@@ -1,5 +1,5 @@
 /** Who may ask. Only an admin makes tokens, and a token's secret is shown once. */
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { ROLES } from '../orders/orders.ts'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'

@@ -1,0 +1,212 @@
+/** A whole API on real stores for tests: state, audit and tokens are the product's own; nothing listens unless asked. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { FakeClock } from '@firebreak/shared/clock.fake.ts'
+import { COMMAND_CARDS } from '@firebreak/shared/commands/catalogue.ts'
+import type { Event } from '@firebreak/shared/events/event.ts'
+import { type AgentId, type CommandId, newId } from '@firebreak/shared/ids.ts'
+import { ok, refuse } from '@firebreak/shared/result.ts'
+import { generateSeed, signingKeyOf } from '@firebreak/shared/trust/ed25519.ts'
+import type { InjectOptions } from 'fastify'
+import type { Insertable } from 'kysely'
+import { pino } from 'pino'
+import { Registry } from 'prom-client'
+import { Compile } from 'typebox/compile'
+import { Value } from 'typebox/value'
+import { createTokens } from '../access/tokens.ts'
+import { createAuditLog } from '../audit/audit-log.ts'
+import { type Orders, ROLES, type Role } from '../orders/orders.ts'
+import { createMemoryBus } from '../store/bus/memory-bus.ts'
+import { openStateStore } from '../store/state/sqlite-store.ts'
+import type { Tables } from '../store/state/tables.ts'
+import type { TelemetryStore } from '../store/telemetry/telemetry-store.ts'
+import { ApiConfig } from './api-config.ts'
+import type { ApiDeps, RuleStatus } from './api-deps.ts'
+import { createApi } from './server.ts'
+
+export const NOW = Date.UTC(2026, 10, 24, 12)
+export const AGENT = 'aaaabbbbccccddddeeeeffff22' as AgentId
+export const OTHER_AGENT = 'bbbbbbbbccccddddeeeeffff33' as AgentId
+
+export async function startApi(changes: { readonly config?: Partial<ApiConfig>; readonly deps?: Partial<ApiDeps> } = {}) {
+  const dir = mkdtempSync(join(tmpdir(), 'fb-api-'))
+  const clock = new FakeClock(NOW)
+  const log = pino({ level: 'silent' })
+  const state = await openStateStore(join(dir, 'state.db'))
+  const bus = createMemoryBus(() => {})
+  const audit = createAuditLog(state, clock, signingKeyOf(generateSeed()))
+  const tokens = createTokens({ state, audit, clock })
+  const secrets = new Map<Role, string>()
+  for (const role of ROLES) secrets.set(role, (await tokens.create({ name: `${role}-1`, role }, 'system')).secret)
+  const events: Event[] = []
+  const rules: RuleStatus[] = []
+  const deps: ApiDeps = {
+    clock,
+    log,
+    state,
+    bus,
+    audit,
+    tokens,
+    telemetry: telemetryOf(events),
+    orders: ordersOf(),
+    joinTokens: {
+      create: async () => ({ tokenId: '0'.repeat(32), joinString: 'fb1.a.b' }),
+      revoke: async () => refuse('not_found', 'no such join token'),
+      controllers: () => ['192.0.2.1:8421'],
+    },
+    releaseCodes: { read: async () => refuse('not_found', 'no code was made for it') },
+    rules: { list: () => rules },
+    readiness: {
+      check: async () => ({
+        store: { ready: state.healthy() },
+        telemetry: { ready: true },
+        keys: { ready: true },
+        rules: { ready: true },
+      }),
+    },
+    metrics: new Registry(),
+    ...changes.deps,
+  }
+  const config: ApiConfig = { ...Value.Create(ApiConfig), ...changes.config }
+  const api = await createApi(deps, config)
+
+  function ordersOf(): Orders {
+    return {
+      async propose(intent) {
+        const id = newId<'command'>(clock.now())
+        const at = new Date(clock.now()).toISOString()
+        await state.write(async (tx) => {
+          await tx
+            .insertInto('commands')
+            .values({ ...commandRow(id), agent_id: intent.agentId, type: intent.type, created_at: at, updated_at: at })
+            .execute()
+        })
+        return ok({ id, agentId: intent.agentId, type: intent.type, state: 'queued', code: null, why: null })
+      },
+      cancel: async () => refuse('not_cancellable', 'the host has it already'),
+      settled: async (id) => ({ id, agentId: AGENT, type: 'isolate-host', state: 'verified', code: null, why: null }),
+      preview: async () => ok({ hostname: 'web-1', connected: true, protected: false }),
+    }
+  }
+
+  return {
+    api,
+    deps,
+    dir,
+    clock,
+    state,
+    bus,
+    audit,
+    tokens,
+    events,
+    rules,
+    secretOf: (role: Role) => secrets.get(role) ?? '',
+    /** As this role, or with no token at all. */
+    async call(role: Role | null, options: InjectOptions) {
+      return await api.inject({
+        ...options,
+        headers: { ...(role ? { authorization: `Bearer ${secrets.get(role)}` } : {}), ...options.headers },
+      })
+    },
+    async stop() {
+      await api.close()
+      await state.close()
+      rmSync(dir, { recursive: true, force: true })
+    },
+  }
+}
+export type ApiUnderTest = Awaited<ReturnType<typeof startApi>>
+
+/** Holds an answer against the schema that the route documents for its status. */
+export function fitsItsSchema(api: ApiUnderTest['api'], method: string, url: string, status: number, body: unknown) {
+  const document = api.swagger() as unknown as Record<string, Record<string, Record<string, Record<string, never>>>>
+  const path = url.replaceAll(/:([a-z_]+)/g, '{$1}')
+  const operation = document['paths']?.[path]?.[method.toLowerCase()] as unknown as
+    | { responses: Record<string, { content?: Record<string, { schema: object }> }> }
+    | undefined
+  const schema = operation?.responses[String(status)]?.content?.['application/json']?.schema
+  if (!schema) throw new Error(`${method} ${url} documents no body for ${status}`)
+  const compiled = Compile(schema)
+  return compiled.Check(body) ? [] : compiled.Errors(body)
+}
+
+export function hostRow(agentId: string, hostname: string): Insertable<Tables['hosts']> {
+  return {
+    agent_id: agentId,
+    public_key: `key of ${agentId}`,
+    hostname,
+    facts: JSON.stringify({
+      hostname,
+      os: 'linux',
+      os_name: 'Debian GNU/Linux',
+      os_version: '12',
+      kernel: '6.1.0',
+      architecture: 'x86_64',
+      addresses: ['192.0.2.10'],
+      agent_version: '0.1.0',
+    }),
+    group_name: 'default',
+    tags: '[]',
+    protected: 0,
+    criticality: 'normal',
+    enrolled_at: new Date(NOW).toISOString(),
+    last_seen_at: new Date(NOW).toISOString(),
+    connected_session: null,
+    boot_id: null,
+    trust_version: 1,
+    command_lease: 0,
+    command_seq: 0,
+    receipt_seq: 0,
+    receipt_sha256: '0'.repeat(64),
+    containment: JSON.stringify({ phase: 'none', drift_count: 0 }),
+    collectors: JSON.stringify([{ name: 'procfs', state: 'running', classes: ['process'], events: 3, lost: 0 }]),
+    revoked_at: null,
+  }
+}
+
+export function commandRow(id: CommandId): Insertable<Tables['commands']> {
+  const at = new Date(NOW).toISOString()
+  return {
+    id,
+    agent_id: AGENT,
+    type: 'isolate-host',
+    args: JSON.stringify({ hold_s: 3600, on_controller_loss: 'hold' }),
+    risk: COMMAND_CARDS['isolate-host'].risk,
+    state: 'queued',
+    actor: 'user:responder-1',
+    reason: 'test',
+    incident_id: null,
+    run_id: null,
+    playbook: null,
+    idempotency_key: null,
+    release_code_wrapped: null,
+    created_at: at,
+    expires_at: at,
+    delivered_at: null,
+    deadline_at: null,
+    session: null,
+    lease: null,
+    seq: null,
+    payload_sha256: null,
+    code: null,
+    why: null,
+    evidence: null,
+    updated_at: at,
+  }
+}
+
+function telemetryOf(events: Event[]): TelemetryStore {
+  return {
+    insert: async () => {},
+    search: async ({ until, limit }) =>
+      events
+        .filter((event) => until === undefined || event['@timestamp'] <= until)
+        .toSorted((a, b) => (a['@timestamp'] < b['@timestamp'] ? 1 : -1))
+        .slice(0, limit),
+    count: async () => events.length,
+    prevalence: async () => ({ events: 0, hosts: 0 }),
+    healthy: () => true,
+    close: async () => {},
+  }
+}
