@@ -112,7 +112,10 @@ export function lineageOf(
 }
 
 /** What is said of a process where it stands beside something else: a connection, a child. */
-export function basicFields(known: KnownProcess, accounts: AccountNames): NonNullable<ProcessFields['parent']> {
+export function basicFields(
+  known: Pick<KnownProcess, 'pid' | 'entityId' | 'startedAt' | 'image' | 'sha256'>,
+  accounts: AccountNames,
+): NonNullable<ProcessFields['parent']> {
   const { image } = known
   return {
     pid: known.pid,

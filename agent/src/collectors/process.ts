@@ -123,9 +123,9 @@ class ProcessCollector implements Collector {
   }
 
   #denied(): string | undefined {
-    const { denied } = this.#reader
-    return denied > 0
-      ? `no permission for some facts of other accounts' processes (${denied} reads refused)`
+    const { images, denied } = this.#reader
+    return denied / images > MAX_DENIED_SHARE
+      ? `no permission to see the executable of ${denied} of ${images} processes: run the agent as root`
       : undefined
   }
 
