@@ -10,6 +10,17 @@ export interface StoredEvent {
   readonly event: Event
 }
 
+/** An event on its way into the store: its JSON text as the agent wrote it, checked, in UTF-8. */
+export interface EventLine {
+  readonly agentId: string
+  readonly epoch: string
+  readonly class: string
+  readonly seq: number
+  /** ISO 8601 UTC, ms. */
+  readonly ingestedAt: string
+  readonly json: Uint8Array
+}
+
 export interface EventQuery {
   readonly agentId?: string
   readonly class?: string
@@ -26,7 +37,7 @@ export interface EventQuery {
 /** Events, searched by analysts and enrichment. chDB in the process here, a ClickHouse cluster beyond one machine. */
 export interface TelemetryStore {
   /** Durable when it resolves. The same `token` again stores nothing twice, whatever happened in between. */
-  insert(token: string, events: readonly StoredEvent[]): Promise<void>
+  insert(token: string, events: readonly EventLine[]): Promise<void>
   search(query: EventQuery): Promise<readonly Event[]>
   /** Events of one stream, for the equation of `streams`. */
   count(agentId?: string): Promise<number>
