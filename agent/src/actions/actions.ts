@@ -5,7 +5,7 @@ import type { Event } from '@firebreak/shared/events/event.ts'
 import type { ControllerLink } from '../link/controller-link.ts'
 import type { Platform } from '../platform/platform.ts'
 import type { Actions, Effect } from './action.ts'
-import type { ActionLog } from './action-log.ts'
+import type { Log } from '../log.ts'
 import { createIsolateHost } from './isolate-host.ts'
 import { type Containment, Isolation, type IsolationParts } from './isolation/isolation.ts'
 import { createKillProcess } from './kill-process.ts'
@@ -23,7 +23,7 @@ export interface ActionDeps {
   readonly link: ControllerLink
   readonly stateDir: string
   readonly clock: Clock
-  readonly log: ActionLog
+  readonly log: Log
   readonly emit: (event: Event) => void
   /** Makes the receipt; resolves when it is durable. Rejected: told again at the next start. */
   readonly onEnded: (ended: Ended<'isolate-host'>) => Promise<void>

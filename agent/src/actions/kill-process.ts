@@ -4,13 +4,14 @@
  * process by a pidfd (pidfd_open(2)), so a process that took the pid within the same 10 ms tick from the same executable is not told
  * apart. Children are killed before parents and the first one last, so that an interrupted kill finds the rest of the tree again.
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import { type KillEvidence, killProcessCard } from '@firebreak/shared/commands/kill-process.ts'
 import type { Refusal } from '@firebreak/shared/commands/command.ts'
-import { ok, reasonOf, refuse, type Result } from '@firebreak/shared/result.ts'
+import { ok, refuse, type Result } from '@firebreak/shared/result.ts'
 import { entityIdOf, type ProcessIdentity } from '../platform/linux/process-identity.ts'
+import { readIfThere, writeAtomic } from '../disk/atomic-file.ts'
 import type { Platform, Processes } from '../platform/platform.ts'
 import type { Action, Effect, Order } from './action.ts'
 
@@ -54,7 +55,7 @@ export function createKillProcess(parts: KillParts): Action<'kill-process'> {
   const kill = async (order: Order<'kill-process'>, root: ProcessIdentity): Promise<KillEffect> => {
     const { clock } = parts
     // Before anything is stopped: after a crash this says whom to finish off.
-    writeDurably(targetFile, JSON.stringify({ cmd_id: order.cmdId, entity_id: entityOf(root) }))
+    writeAtomic(targetFile, JSON.stringify({ cmd_id: order.cmdId, entity_id: entityOf(root) }))
     order.step('kill.target-recorded')
     const since = clock.monotonic()
     if (!freeze(root, processes)) {
@@ -212,24 +213,10 @@ function failed(why: string): KillEffect {
   return { state: 'failed', code: 'action_failed', why, evidence: undefined }
 }
 
-function writeDurably(path: string, text: string): void {
-  const file = openSync(`${path}.new`, 'w', 0o600)
-  try {
-    writeSync(file, text)
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
-  }
-  renameSync(`${path}.new`, path)
-}
-
 /** The entity id that an interrupted run of this command was about to kill. */
 function readTarget(path: string, cmdId: string): string | undefined {
-  try {
-    const noted = JSON.parse(readFileSync(path, 'utf8')) as { readonly cmd_id?: unknown; readonly entity_id?: unknown }
-    return noted.cmd_id === cmdId && typeof noted.entity_id === 'string' ? noted.entity_id : undefined
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT' || error instanceof SyntaxError) return undefined
-    throw new Error(`cannot read ${path}: ${reasonOf(error)}`, { cause: error })
-  }
+  const text = readIfThere(path)?.toString('utf8')
+  if (text === undefined) return undefined
+  const noted = JSON.parse(text) as { readonly cmd_id?: unknown; readonly entity_id?: unknown }
+  return noted.cmd_id === cmdId && typeof noted.entity_id === 'string' ? noted.entity_id : undefined
 }

@@ -6,7 +6,7 @@ import type { Clock } from '@firebreak/shared/clock.ts'
 import type { Result } from '@firebreak/shared/result.ts'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import type { Firewall, Watch } from '../../platform/platform.ts'
-import type { ActionLog } from '../action-log.ts'
+import type { Log } from '../../log.ts'
 import { LOG } from './log-names.ts'
 
 const POLL_MS = 1_000
@@ -26,7 +26,7 @@ export interface Drift {
 export interface DriftGuardParts {
   readonly firewall: Firewall
   readonly clock: Clock
-  readonly log: ActionLog
+  readonly log: Log
   /** Whether a listing of our table is the one that must be. */
   readonly isIntact: (table: string | undefined) => boolean
   /** Puts the rules back, in one transaction. */
@@ -104,7 +104,7 @@ export class DriftGuard {
       }
       const put = await this.#parts.reassert()
       if (!put.ok) {
-        log.error({ why: put.why }, LOG.reassertFailed)
+        log.error(LOG.reassertFailed, { why: put.why })
         return
       }
       const gapMs = Math.max(0, clock.monotonic() - this.#lastIntact)
@@ -113,7 +113,7 @@ export class DriftGuard {
       this.#packetsNow = 0
       this.#parts.onDrift({ gapMs, found: table === undefined ? 'missing' : 'changed', packets: this.#packetsBefore })
     } catch (error) {
-      log.error({ error: reasonOf(error) }, LOG.firewallUnreadable)
+      log.error(LOG.firewallUnreadable, { error: reasonOf(error) })
     }
   }
 }

@@ -12,7 +12,7 @@ import { ok, reasonOf, refuse, type Result } from '@firebreak/shared/result.ts'
 import type { ControllerLink } from '../../link/controller-link.ts'
 import type { Platform } from '../../platform/platform.ts'
 import type { Effect } from '../action.ts'
-import type { ActionLog } from '../action-log.ts'
+import type { Log } from '../../log.ts'
 import { openAddressesOf, type OpenAddress, textOf } from './controller-address.ts'
 import { driftEvent } from './drift-event.ts'
 import { total } from './drift-guard.ts'
@@ -63,7 +63,7 @@ export interface IsolationParts {
   readonly link: ControllerLink
   readonly stateDir: string
   readonly clock: Clock
-  readonly log: ActionLog
+  readonly log: Log
   readonly emit: (event: Event) => void
   /** An isolation ended without an order to end it; resolves when that is durable where receipts are kept. */
   readonly onEnded: (cmdId: string, effect: Effect<'isolate-host'>) => Promise<void>
@@ -158,7 +158,7 @@ export class Isolation {
       const { phase, record } = await this.#settled()
       if (phase === 'isolated' && record) await this.#resume(record, seenIntact)
       else if ((await this.#parts.platform.firewall.table()) !== undefined)
-        this.#parts.log.warn({}, LOG.unexpectedTable)
+        this.#parts.log.warn(LOG.unexpectedTable, {})
       await this.#tellEnded()
     })
   }
@@ -290,7 +290,7 @@ export class Isolation {
     const free = await this.#deleteTable()
     if (!free.ok) {
       // The state stays `applying`: the next start tries again, and meanwhile unconfirmed rules lapse in the kernel.
-      log.error({ command_id: record.cmd_id, why: free.why }, LOG.rollBackUnverified)
+      log.error(LOG.rollBackUnverified, { command_id: record.cmd_id, why: free.why })
       return failed(code, `${why}; NOT rolled back: ${free.why}`)
     }
     const evidence: IsolationEvidence = {
@@ -304,9 +304,9 @@ export class Isolation {
     } catch (error) {
       // The disk still says `applying`, or never did: the next start rolls back what is not there, which changes nothing.
       this.#state = undefined
-      log.error({ command_id: record.cmd_id, error: reasonOf(error) }, LOG.stateUnwritable)
+      log.error(LOG.stateUnwritable, { command_id: record.cmd_id, error: reasonOf(error) })
     }
-    log.warn({ command_id: record.cmd_id, code, why }, LOG.rolledBack)
+    log.warn(LOG.rolledBack, { command_id: record.cmd_id, code, why })
     const same = evidence.ruleset_restored === true ? 'the ruleset is the one before' : 'our table is gone'
     return failed(code, `${why}; rolled back and verified: ${same}`, evidence)
   }
@@ -342,7 +342,7 @@ export class Isolation {
           reported: ending.cause === 'ordered',
         },
       })
-      log.info({ command_id: record.cmd_id, cause: ending.cause, why: ending.why }, LOG.released)
+      log.info(LOG.released, { command_id: record.cmd_id, cause: ending.cause, why: ending.why })
     } else {
       this.#write({ phase: 'none' })
     }
@@ -376,9 +376,9 @@ export class Isolation {
         const reason = 'the rules were not in force when the agent started; put back'
         emit(driftEvent({ at: clock.now(), commandId: record.cmd_id, gapMs, packets: 0, reason }))
       }
-      if (!put.ok) log.error({ command_id: record.cmd_id, why: put.why }, LOG.reassertFailed)
+      if (!put.ok) log.error(LOG.reassertFailed, { command_id: record.cmd_id, why: put.why })
     }
-    log.info({ command_id: record.cmd_id, intact }, LOG.resumed)
+    log.info(LOG.resumed, { command_id: record.cmd_id, intact })
     this.#startWatch()
   }
 
@@ -475,7 +475,7 @@ export class Isolation {
         const all = this.#read().ended.map((one) => (one === ended ? { ...one, reported: true } : one))
         this.#keep({ ...this.#read(), ended: all })
       } catch (error) {
-        this.#parts.log.error({ command_id: ended.cmd_id, error: reasonOf(error) }, LOG.endUnreported)
+        this.#parts.log.error(LOG.endUnreported, { command_id: ended.cmd_id, error: reasonOf(error) })
       }
     }
   }
@@ -545,7 +545,7 @@ export class Isolation {
     try {
       return this.#read()
     } catch (error) {
-      this.#parts.log.error({ error: reasonOf(error) }, LOG.stateLost)
+      this.#parts.log.error(LOG.stateLost, { error: reasonOf(error) })
       return { v: 1, phase: 'none', ended: [] }
     }
   }

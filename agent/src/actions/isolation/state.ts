@@ -6,24 +6,13 @@
  *   Its first line holds the record, so that the loss of `isolation.json` does not lose the lease.
  * - `isolation.before.nft`: `nft -s list ruleset` as it was before.
  */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  utimesSync,
-  writeSync,
-} from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { join } from 'node:path'
 import { IsolationEvidence } from '@firebreak/shared/commands/isolate-host.ts'
-import { Fault } from '@firebreak/shared/result.ts'
+import { Fault, reasonOf } from '@firebreak/shared/result.ts'
 import Type from 'typebox'
 import { Compile } from 'typebox/compile'
+import { flushFolder, makePrivateFolder, readIfThere, writeAtomic } from '../../disk/atomic-file.ts'
 
 const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' })
 const closed = { additionalProperties: false } as const
@@ -148,7 +137,7 @@ export class IsolationStore {
       rmSync(probe, { force: true })
       return undefined
     } catch (error) {
-      return (error as NodeJS.ErrnoException).code ?? 'unknown'
+      return reasonOf(error)
     }
   }
 
@@ -168,7 +157,7 @@ export class IsolationStore {
 
   removeBootFile(): void {
     rmSync(join(this.#folder, BOOT_FILE), { force: true })
-    fsyncFolder(this.#folder)
+    flushFolder(this.#folder)
   }
 
   /** Notes, without waiting for the disk, that the rules were intact at this wall time. */
@@ -181,27 +170,12 @@ export class IsolationStore {
   }
 
   #text(name: string): string | undefined {
-    try {
-      return readFileSync(join(this.#folder, name), 'utf8')
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-      throw new Fault('state_unreadable', `cannot read ${name}`, { cause: error })
-    }
+    return readIfThere(join(this.#folder, name))?.toString('utf8')
   }
 
   #replace(name: string, text: string): void {
-    const path = join(this.#folder, name)
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
-    const file = openSync(`${path}.new`, 'w', 0o600)
-    try {
-      const bytes = Buffer.from(text)
-      for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
-    }
-    renameSync(`${path}.new`, path)
-    fsyncFolder(this.#folder)
+    makePrivateFolder(this.#folder)
+    writeAtomic(join(this.#folder, name), text)
   }
 }
 
@@ -223,14 +197,4 @@ function recovered(boot: string): IsolationState {
   if (!boot.startsWith(HEADER)) throw new Fault('state_unreadable', `${BOOT_FILE} has no record`)
   const record = `${boot.slice(HEADER.length, end - 1)},"ruleset":${JSON.stringify(boot.slice(end + 1))}}`
   return parseState(`{"v":1,"phase":"isolated","record":${record},"ended":[]}`)
-}
-
-/** The name of a file is durable only when its folder is. */
-function fsyncFolder(path: string): void {
-  const folder = openSync(path, 'r')
-  try {
-    fsyncSync(folder)
-  } finally {
-    closeSync(folder)
-  }
 }

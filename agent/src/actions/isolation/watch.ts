@@ -4,7 +4,7 @@ import type { Event } from '@firebreak/shared/events/event.ts'
 import { reasonOf, type Result } from '@firebreak/shared/result.ts'
 import type { ControllerLink } from '../../link/controller-link.ts'
 import type { Firewall } from '../../platform/platform.ts'
-import type { ActionLog } from '../action-log.ts'
+import type { Log } from '../../log.ts'
 import { driftEvent } from './drift-event.ts'
 import { type Drift, DriftGuard } from './drift-guard.ts'
 import { LOG } from './log-names.ts'
@@ -21,7 +21,7 @@ export interface WatchParts {
   readonly firewall: Firewall
   readonly link: ControllerLink
   readonly clock: Clock
-  readonly log: ActionLog
+  readonly log: Log
   readonly emit: (event: Event) => void
   readonly leftMs: () => number
   readonly isIntact: (table: string | undefined) => boolean
@@ -66,7 +66,7 @@ export class IsolationWatch {
     this.drifts++
     this.#waiting.push(drift)
     const { clock, log, commandId } = this.#parts
-    log.warn({ command_id: commandId, gap_ms: drift.gapMs, found: drift.found }, LOG.drifted)
+    log.warn(LOG.drifted, { command_id: commandId, gap_ms: drift.gapMs, found: drift.found })
     const wait = this.#alertedAt + ALERT_INTERVAL_MS - clock.monotonic()
     if (wait <= 0) this.#alert()
     else if (!this.#alertDue) void this.#alertAfter(wait)
@@ -118,11 +118,11 @@ export class IsolationWatch {
           await this.#parts.lapse(confirmed.ok ? 'the hold is over' : 'the hold is over and no controller answered')
           return
         }
-        log.warn({ command_id: commandId, why: confirmed.why }, LOG.leaseOverdue)
+        log.warn(LOG.leaseOverdue, { command_id: commandId, why: confirmed.why })
         await clock.sleep(LEASE_RETRY_MS, signal)
       } catch (error) {
         if (signal.aborted) return
-        log.error({ command_id: commandId, error: reasonOf(error) }, LOG.leaseFailed)
+        log.error(LOG.leaseFailed, { command_id: commandId, error: reasonOf(error) })
         await clock.sleep(LEASE_RETRY_MS, signal).catch(() => undefined)
       }
     }
