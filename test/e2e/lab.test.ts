@@ -158,20 +158,22 @@ describe.skipIf(skipWithout(support, 11, 'the lab'))('a lab of real hosts', () =
   })
 
   it('shows everything that leaves a host from before it boots, and that rules set before the network hold it back', async () => {
+    await attacker.exec(['ip', 'address', 'add', '203.0.113.5/32', 'dev', 'lo'])
     const chatter =
-      '[Unit]\nAfter=network.target\n[Service]\nExecStart=/bin/ping -i 0.2 10.66.0.10\n[Install]\nWantedBy=multi-user.target\n'
+      '[Unit]\nAfter=network.target\n[Service]\nExecStart=/bin/ping -i 0.2 203.0.113.5\n[Install]\nWantedBy=multi-user.target\n'
     const wall =
-      '[Unit]\nDefaultDependencies=no\nAfter=local-fs.target\nBefore=network-pre.target\nWants=network-pre.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/nft "add table netdev wall; add table inet wall; add chain inet wall out { type filter hook output priority 0; policy drop; }"\n'
+      '[Unit]\nDefaultDependencies=no\nAfter=local-fs.target\nBefore=network-pre.target\nWants=network-pre.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/nft "add table inet wall; add chain inet wall out { type filter hook output priority 0; policy drop; }"\n'
     const host = await lab.host('chatty', {
+      gateway: attacker,
       boot: false,
       files: { '/etc/systemd/system/chatter.service': chatter, '/etc/systemd/system/wall.service': wall },
     })
-    const sentIp = { filter: `ether src ${host.mac} and (ip or ip6)` }
 
-    await using open = await lab.capture({ on: host, ...sentIp })
+    await using open = await lab.capture({ on: host, filter: 'ip or ip6' })
     await host.boot()
     await host.exec(['systemctl', 'enable', '--now', 'chatter.service'])
-    await open.waitFor(({ icmpType, destination }) => icmpType === 8 && destination === attacker.address4)
+    await open.waitFor(({ icmpType, destination }) => icmpType === 8 && destination === '203.0.113.5')
+    await open.waitFor(({ icmpType, source }) => icmpType === 0 && source === '203.0.113.5')
     await host.exec([
       'ln',
       '-s',
@@ -181,7 +183,7 @@ describe.skipIf(skipWithout(support, 11, 'the lab'))('a lab of real hosts', () =
     await host.powerOff()
     await open.stop()
 
-    await using walled = await lab.capture({ on: host, ...sentIp })
+    await using walled = await lab.capture({ on: host, filter: `ether src ${host.mac} and (ip or ip6)` })
     await host.boot()
     expect((await host.exec(['systemctl', 'is-active', 'wall', 'chatter'])).stdout).toBe('active\nactive\n')
     expect(await walled.stop()).toEqual([])
