@@ -28,6 +28,7 @@ export const ROUTE_RIGHTS = {
   'GET /api/v1/hosts': 'fleet:read',
   'GET /api/v1/hosts/:agent_id': 'fleet:read',
   'PATCH /api/v1/hosts/:agent_id': 'fleet:write',
+  'POST /api/v1/hosts/:agent_id/revoke': 'admin',
   'GET /api/v1/join-tokens': 'fleet:enrol',
   'POST /api/v1/join-tokens': 'fleet:enrol',
   'DELETE /api/v1/join-tokens/:token_id': 'fleet:enrol',

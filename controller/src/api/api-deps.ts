@@ -6,6 +6,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Registry } from 'prom-client'
 import type { Tokens } from '../access/index.ts'
 import type { AuditLog } from '../audit/index.ts'
+import type { Fleet, JoinTokens } from '../fleet/index.ts'
 import type { Orders } from '../orders/orders.ts'
 import type { Bus } from '../store/bus/bus.ts'
 import type { StateStore } from '../store/state/state-store.ts'
@@ -20,25 +21,15 @@ export interface ApiDeps {
   readonly orders: Orders
   readonly audit: AuditLog
   readonly tokens: Tokens
-  readonly joinTokens: JoinTokens
+  readonly fleet: Pick<Fleet, 'revoke'>
+  readonly joinTokens: Pick<JoinTokens, 'create' | 'revoke'>
+  /** host:port of every controller that agents may reach, as the trust file says. */
+  readonly controllers: () => readonly string[]
   readonly releaseCodes: ReleaseCodes
   readonly rules: RuleList
   readonly readiness: Readiness
   /** Every room's figures; the API adds its own. */
   readonly metrics: Registry
-}
-
-export interface NewJoinToken {
-  readonly group: string
-  readonly lifeS: number
-  readonly maxUses: number
-}
-export interface JoinTokens {
-  /** The join string holds the token and is in no table: it can be read here once. */
-  create(token: NewJoinToken, by: string): Promise<{ readonly tokenId: string; readonly joinString: string }>
-  revoke(tokenId: string, by: string): Promise<Result<void, 'not_found'>>
-  /** host:port of every controller that agents may reach, as the trust file says. */
-  controllers(): readonly string[]
 }
 
 export interface ReleaseCodes {

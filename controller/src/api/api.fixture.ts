@@ -29,7 +29,9 @@ export const NOW = Date.UTC(2026, 10, 24, 12)
 export const AGENT = 'aaaabbbbccccddddeeeeffff22' as AgentId
 export const OTHER_AGENT = 'bbbbbbbbccccddddeeeeffff33' as AgentId
 
-export async function startApi(changes: { readonly config?: Partial<ApiConfig>; readonly deps?: Partial<ApiDeps> } = {}) {
+export async function startApi(
+  changes: { readonly config?: Partial<ApiConfig>; readonly deps?: Partial<ApiDeps> } = {},
+) {
   const dir = mkdtempSync(join(tmpdir(), 'fb-api-'))
   const clock = new FakeClock(NOW)
   const log = pino({ level: 'silent' })
@@ -53,8 +55,9 @@ export async function startApi(changes: { readonly config?: Partial<ApiConfig>; 
     joinTokens: {
       create: async () => ({ tokenId: '0'.repeat(32), joinString: 'fb1.a.b' }),
       revoke: async () => refuse('not_found', 'no such join token'),
-      controllers: () => ['192.0.2.1:8421'],
     },
+    controllers: () => ['192.0.2.1:8421'],
+    fleet: { revoke: async () => ok() },
     releaseCodes: { read: async () => refuse('not_found', 'no code was made for it') },
     rules: { list: () => rules },
     readiness: {

@@ -61,10 +61,11 @@ const Receipt = closed(
   },
   'A signed answer.',
 )
-export const CommandPage = closed(
-  { command: Command, transitions: Type.Array(Transition), receipts: Type.Array(Receipt) },
-  'A command with its life and its receipts.',
+export const CommandPage = Type.Object(
+  { ...Command.properties, transitions: Type.Array(Transition), receipts: Type.Array(Receipt) },
+  { additionalProperties: false, description: 'A command with its life and its receipts.' },
 )
+export type CommandPage = Type.Static<typeof CommandPage>
 
 const cards = COMMAND_TYPES.map((type) => {
   const card = COMMAND_CARDS[type]
@@ -223,7 +224,7 @@ ${cards.join('\n')}`,
         .limit(100)
         .execute()
       return {
-        command,
+        ...command,
         transitions: transitions.map((one) => ({ ...one, detail: recordOf(one.detail) })),
         receipts: receipts.map((one) => ({
           receipt_seq: one.receipt_seq,

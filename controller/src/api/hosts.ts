@@ -11,10 +11,13 @@ import { actorText } from './authenticate.ts'
 import { checkIfMatch, etagOf } from './etag.ts'
 import { recordOf, recordsOf, textsOf } from './json-column.ts'
 import { decodeCursor, PAGE, pageFrom, pageOf, pageQuery, parseCursorKey } from './paging.ts'
-import { notFound, ProblemError } from './problem.ts'
+import { notFound, ProblemError, valueOf } from './problem.ts'
+import { Stream, streamView } from './streams.ts'
 import { AgentIdText, AgentParams, closed, Count, orNull, Texts, Time } from './schemas.ts'
 
+const MAX_STREAMS = 100
 const collectorSchema = Compile(CollectorStatus)
+export const GROUP_PATTERN = '^[a-z0-9][a-z0-9._-]{0,63}$'
 export const CRITICALITIES = ['low', 'normal', 'high', 'critical'] as const
 
 export const Host = closed(
@@ -30,7 +33,7 @@ export const Host = closed(
     tags: Texts('Set by people.'),
     protected: Type.Boolean({ description: 'A playbook never contains it.' }),
     criticality: Type.Enum([...CRITICALITIES]),
-    online: Type.Boolean({ description: 'A session is open.' }),
+    connected: Type.Boolean({ description: 'A session is open.' }),
     enrolled_at: Time('When it joined'),
     last_seen_at: orNull(Time('When it last said something')),
     containment: closed(
@@ -50,6 +53,10 @@ export const Host = closed(
   'A host.',
 )
 export type Host = Type.Static<typeof Host>
+const HostWithStreams = Type.Object(
+  { ...Host.properties, streams: Type.Array(Stream, { description: 'Whether every event is accounted for.' }) },
+  { additionalProperties: false, description: 'A host and its streams of events.' },
+)
 
 const HostEdit = Type.Object(
   {
@@ -62,12 +69,16 @@ const HostEdit = Type.Object(
     ),
     protected: Type.Optional(Type.Boolean()),
     criticality: Type.Optional(Type.Enum([...CRITICALITIES])),
+    group: Type.Optional(Type.String({ pattern: GROUP_PATTERN })),
     reason: Type.Optional(Type.String({ maxLength: 1024, description: 'For the audit log.' })),
   },
   { additionalProperties: false, minProperties: 1, description: 'What is to change.' },
 )
 
-export function hostRoutes(api: Api, { state, audit, bus }: Pick<ApiDeps, 'state' | 'audit' | 'bus'>): void {
+export function hostRoutes(
+  api: Api,
+  { state, audit, bus, fleet }: Pick<ApiDeps, 'state' | 'audit' | 'bus' | 'fleet'>,
+): void {
   api.get(
     '/api/v1/hosts',
     {
@@ -83,7 +94,7 @@ export function hostRoutes(api: Api, { state, audit, bus }: Pick<ApiDeps, 'state
               Type.String({ pattern: '^[a-z2-7]{1,26}$', description: 'Agent ids that begin so.' }),
             ),
             group: Type.Optional(Type.String({ maxLength: 128 })),
-            online: Type.Optional(Type.Boolean()),
+            connected: Type.Optional(Type.Boolean()),
           },
           'Query.',
         ),
@@ -105,13 +116,13 @@ export function hostRoutes(api: Api, { state, audit, bus }: Pick<ApiDeps, 'state
           eb.or([eb('hostname', '>', hostname), eb.and([eb('hostname', '=', hostname), eb('agent_id', '>', agentId)])]),
         )
       }
-      const { hostname, id_prefix: prefix, group, online } = query
+      const { hostname, id_prefix: prefix, group, connected } = query
       if (hostname !== undefined)
         rows = rows.where((eb) => eb(eb.fn<string>('lower', ['hostname']), '=', hostname.toLowerCase()))
       // The last letter of the alphabet of ids is `z`, so nothing with this prefix sorts after it.
       if (prefix !== undefined) rows = rows.where('agent_id', '>=', prefix).where('agent_id', '<=', `${prefix}~`)
       if (group !== undefined) rows = rows.where('group_name', '=', group)
-      if (online !== undefined) rows = rows.where('connected_session', online ? 'is not' : 'is', null)
+      if (connected !== undefined) rows = rows.where('connected_session', connected ? 'is not' : 'is', null)
       return pageFrom(
         'hosts',
         await rows.execute(),
@@ -124,7 +135,7 @@ export function hostRoutes(api: Api, { state, audit, bus }: Pick<ApiDeps, 'state
 
   api.get(
     '/api/v1/hosts/:agent_id',
-    { schema: { tags: ['hosts'], summary: 'Show a host', params: AgentParams, response: { 200: Host } } },
+    { schema: { tags: ['hosts'], summary: 'Show a host', params: AgentParams, response: { 200: HostWithStreams } } },
     async ({ params }, reply) => {
       const row = await state.db
         .selectFrom('hosts')
@@ -133,8 +144,15 @@ export function hostRoutes(api: Api, { state, audit, bus }: Pick<ApiDeps, 'state
         .executeTakeFirst()
       if (!row) throw notFound('no such host')
       const host = hostView(row)
+      const streams = await state.db
+        .selectFrom('streams')
+        .selectAll()
+        .where('agent_id', '=', params.agent_id)
+        .orderBy('updated_at', 'desc')
+        .limit(MAX_STREAMS)
+        .execute()
       reply.header('etag', etagOf(editedOf(host)))
-      return host
+      return { ...host, streams: streams.map((row) => streamView({ ...row, hostname: host.hostname })) }
     },
   )
 
@@ -143,7 +161,7 @@ export function hostRoutes(api: Api, { state, audit, bus }: Pick<ApiDeps, 'state
     {
       schema: {
         tags: ['hosts'],
-        summary: 'Change tags, protection or criticality',
+        summary: 'Change tags, protection, criticality or group',
         params: AgentParams,
         headers: Type.Object({
           'if-match': Type.Optional(Type.String({ maxLength: 512, description: 'ETag that was read.' })),
@@ -167,12 +185,13 @@ export function hostRoutes(api: Api, { state, audit, bus }: Pick<ApiDeps, 'state
             tags: JSON.stringify(after.tags),
             protected: after.protected ? 1 : 0,
             criticality: after.criticality,
+            group_name: after.group,
           })
           .where('agent_id', '=', agentId)
           .execute()
         await audit.append(tx, {
           actor: actorText(request),
-          action: 'fleet.host.edited',
+          action: 'fleet.host.changed',
           objectType: 'host',
           objectId: agentId,
           detail: { before: editedOf(before), after: editedOf(after), ...(reason === undefined ? {} : { reason }) },
@@ -184,10 +203,31 @@ export function hostRoutes(api: Api, { state, audit, bus }: Pick<ApiDeps, 'state
       return host
     },
   )
+
+  api.post(
+    '/api/v1/hosts/:agent_id/revoke',
+    {
+      schema: {
+        tags: ['hosts'],
+        summary: 'Shut a host out for good',
+        description: 'Its agent is never let in again; to come back it has to join anew, under a new id.',
+        params: AgentParams,
+        body: closed({ reason: Type.String({ minLength: 1, maxLength: 1024 }) }, 'Why.'),
+        response: { 200: Host },
+      },
+    },
+    async (request) => {
+      const { agent_id: agentId } = request.params
+      valueOf(await fleet.revoke(agentId, actorText(request), request.body.reason))
+      const row = await state.db.selectFrom('hosts').selectAll().where('agent_id', '=', agentId).executeTakeFirst()
+      if (!row) throw notFound('no such host')
+      return hostView(row)
+    },
+  )
 }
 
-function editedOf({ tags, protected: isProtected, criticality }: Host) {
-  return { tags, protected: isProtected, criticality }
+function editedOf({ tags, protected: isProtected, criticality, group }: Host) {
+  return { tags, protected: isProtected, criticality, group }
 }
 
 export function hostView(row: Selectable<Tables['hosts']>): Host {
@@ -211,7 +251,7 @@ export function hostView(row: Selectable<Tables['hosts']>): Host {
     tags: textsOf(row.tags),
     protected: row.protected === 1,
     criticality: row.criticality,
-    online: row.connected_session !== null,
+    connected: row.connected_session !== null,
     enrolled_at: row.enrolled_at,
     last_seen_at: row.last_seen_at,
     containment: {

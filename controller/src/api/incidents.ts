@@ -67,7 +67,7 @@ const IncidentHost = closed(
   {
     agent_id: AgentIdText('Host.'),
     hostname: Type.String(),
-    online: Type.Boolean(),
+    connected: Type.Boolean(),
     protected: Type.Boolean(),
     criticality: Type.String(),
     containment: Type.Enum([...CONTAINMENT_PHASES]),
@@ -263,7 +263,7 @@ async function pageOfIncident(state: ApiDeps['state'], id: string): Promise<Inci
     hosts: hosts.map(hostView).map((host) => ({
       agent_id: host.agent_id,
       hostname: host.hostname,
-      online: host.online,
+      connected: host.connected,
       protected: host.protected,
       criticality: host.criticality,
       containment: host.containment.phase,

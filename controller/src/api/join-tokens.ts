@@ -37,7 +37,10 @@ const NewJoinToken = closed(
 const TokenParams = closed({ token_id: Type.String({ pattern: '^[0-9a-f]{32}$' }) }, 'Path.')
 const VIEW = ['token_id', 'created_by', 'created_at', 'expires_at', 'max_uses', 'uses', 'revoked_at'] as const
 
-export function joinTokenRoutes(api: Api, { state, joinTokens }: Pick<ApiDeps, 'state' | 'joinTokens'>): void {
+export function joinTokenRoutes(
+  api: Api,
+  { state, joinTokens, controllers }: Pick<ApiDeps, 'state' | 'joinTokens' | 'controllers'>,
+): void {
   api.get(
     '/api/v1/join-tokens',
     {
@@ -97,7 +100,7 @@ export function joinTokenRoutes(api: Api, { state, joinTokens }: Pick<ApiDeps, '
       const made = await joinTokens.create({ group, lifeS, maxUses }, actorText(request))
       return await reply
         .code(201)
-        .send({ token_id: made.tokenId, join_string: made.joinString, controllers: [...joinTokens.controllers()] })
+        .send({ token_id: made.tokenId, join_string: made.joinString, controllers: [...controllers()] })
     },
   )
 

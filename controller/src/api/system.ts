@@ -1,5 +1,4 @@
 /** The controller itself: what it is, who asks, and whether every event is accounted for. */
-import { EVENT_CLASSES } from '@firebreak/shared/events/classes.ts'
 import { Type } from 'typebox'
 import { RIGHTS, ROLE_RIGHTS } from '../access/rights.ts'
 import { ROLES } from '../orders/orders.ts'
@@ -10,6 +9,7 @@ import { API_VERSION } from './open-api.ts'
 import { decodeCursor, PAGE, pageFrom, pageOf, pageQuery, parseCursorKey } from './paging.ts'
 import { ProblemError } from './problem.ts'
 import { AgentIdText, closed, Count, orNull, Time, Uuid } from './schemas.ts'
+import { Stream, streamView } from './streams.ts'
 
 const Counts = (description: string) => Type.Record(Type.String(), Type.Integer({ minimum: 0 }), { description })
 const System = closed(
@@ -29,27 +29,6 @@ const System = closed(
   },
   'The controller.',
 )
-const Stream = closed(
-  {
-    agent_id: AgentIdText('Host.'),
-    hostname: Type.String(),
-    epoch: Type.String({ description: 'One run of numbers; a new spool begins a new one.' }),
-    class: Type.Enum([...EVENT_CLASSES]),
-    produced: Count('By the agent, as it said last.'),
-    stored: Count('Durable here.'),
-    spooled: Count('Waiting on the host, as it said last.'),
-    dropped: Count('Named by gap records here.'),
-    reported_dropped: Count('Lost on the host, as it said last.'),
-    unaccounted: Type.Integer({
-      description:
-        'produced - stored - spooled - dropped. Below zero while the last status is older than what came in since; above zero after a status is an alarm.',
-    }),
-    acked_seq: Count('Everything up to here is durable or known to be lost.'),
-    updated_at: Type.String(),
-  },
-  'A stream of events.',
-)
-
 export function systemRoutes(
   api: Api,
   { state, telemetry, clock }: Pick<ApiDeps, 'state' | 'telemetry' | 'clock'>,
@@ -169,11 +148,7 @@ export function systemRoutes(
         await rows.execute(),
         limit,
         (row) => JSON.stringify([row.agent_id, row.epoch, row.class]),
-        (row) => ({
-          ...row,
-          class: EVENT_CLASSES.find((known) => known === row.class) ?? 'inventory',
-          unaccounted: row.produced - row.stored - row.spooled - row.dropped,
-        }),
+        streamView,
       )
     },
   )
