@@ -35,7 +35,7 @@ function status({ signal }: AlertEvidence): ConfidencePart {
 }
 
 function prevalence({ signal, findings }: AlertEvidence): ConfidencePart | undefined {
-  const question = questionOf(signal.event as Partial<Event>)
+  const question = questionOf(signal.event)
   if (question === undefined) return undefined
   const found = findings.prevalence.get(prevalenceKey(question))
   const name = 'prevalence'

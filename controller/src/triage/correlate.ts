@@ -109,6 +109,6 @@ function windowOf(kind: LinkKind, config: TriageConfig): number {
     case 'address':
       return config.indicator_window_s * 1000
     default:
-      throw new Error(`unhandled link kind ${kind satisfies never}`)
+      throw new Error(`unhandled link kind ${String(kind satisfies never)}`)
   }
 }

@@ -18,7 +18,7 @@ export function uuidOf(...parts: readonly string[]): string {
 
 /** Host, rule and what did it: the program rather than the process, so that a loop of ten thousand processes is one alert. */
 export function dedupKeyOf(signal: Signal): string {
-  return JSON.stringify([signal.agentId, signal.ruleId, subjectOf(signal.event as Partial<Event>)])
+  return JSON.stringify([signal.agentId, signal.ruleId, subjectOf(signal.event)])
 }
 
 /** Where a rule has opened too many alerts on a host, everything more of it counts on this one. */

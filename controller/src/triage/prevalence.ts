@@ -37,7 +37,7 @@ export function createPrevalence(
       const found = new Map<string, Prevalence>()
       const asked = new Map<string, { field: string; value: string; before: string }>()
       for (const signal of signals) {
-        const question = questionOf(signal.event as Partial<Event>)
+        const question = questionOf(signal.event)
         if (question === undefined) continue
         const key = prevalenceKey(question)
         if (found.has(key) || asked.has(key)) continue

@@ -1,0 +1,235 @@
+/** The room: committed batches → signals, in order, each batch in one transaction with what triage makes of it. Source: design 1 and 7. */
+import { fileURLToPath } from 'node:url'
+import type { Clock } from '@firebreak/shared/clock.ts'
+import { reasonOf } from '@firebreak/shared/result.ts'
+import type { Registry } from 'prom-client'
+import type { Bus } from '../store/bus/bus.ts'
+import type { StateStore } from '../store/state/state-store.ts'
+import type { Findings, Signal, Triage } from '../triage/index.ts'
+import type { DetectConfig } from './detect-config.ts'
+import type { Feed, UndetectedBatch } from './feed.ts'
+import type { Detect, RulesHealth, RuleStatus } from './index.ts'
+import { type DetectLog, type DetectMetrics, detectMetrics } from './log-names.ts'
+import { readRuleFiles } from './rule-files.ts'
+import { RuleSet } from './rule-set.ts'
+import { signalOf, strongestRules } from './signals.ts'
+
+export interface DetectDeps {
+  readonly feed: Feed
+  readonly store: StateStore
+  readonly triage: Triage
+  readonly bus: Bus
+  readonly clock: Clock
+  readonly log: DetectLog
+  readonly metrics: Registry
+}
+
+const SHIPPED_RULES = fileURLToPath(new URL('../../content/rules', import.meta.url))
+/** Matching gives the thread back after so many events, so that sockets and timers are served meanwhile. */
+const EVENTS_PER_SLICE = 500
+/** Rules named one by one in the log after a load; the metric has all, `ruleList` has each. */
+const MAX_NAMED = 100
+
+export function createDetect(deps: DetectDeps, config: DetectConfig): Detect {
+  return new DetectRoom(deps, config)
+}
+
+class DetectRoom implements Detect {
+  readonly #deps: DetectDeps
+  readonly #config: DetectConfig
+  readonly #metrics: DetectMetrics
+  #rules = RuleSet.none()
+  #health: RulesHealth = { ready: false, live: 0, refused: 0, why: 'the rules are not loaded yet' }
+  #unsubscribe: (() => void) | undefined
+  #stopping: AbortController | undefined
+  /** Something was committed since the feed was asked last. */
+  #pending = false
+  #running: Promise<void> | undefined
+
+  constructor(deps: DetectDeps, config: DetectConfig) {
+    this.#deps = deps
+    this.#config = config
+    this.#metrics = detectMetrics(deps.metrics)
+  }
+
+  async start(): Promise<void> {
+    await this.reloadRules()
+    this.#stopping = new AbortController()
+    this.#unsubscribe = this.#deps.bus.subscribe('batch.committed', () => this.#wake())
+    this.#wake()
+  }
+
+  async stop(): Promise<void> {
+    this.#unsubscribe?.()
+    this.#stopping?.abort()
+    this.#stopping = undefined
+    await this.#running
+  }
+
+  async raise(signal: Signal): Promise<void> {
+    const { store, triage } = this.#deps
+    const findings = await triage.prepare([signal])
+    const outcome = await store.write((tx) => triage.take(tx, [signal], findings))
+    if (outcome.signals > 0) this.#metrics.signals.inc({ level: signal.level, detector: signal.detector })
+    triage.announce(outcome)
+  }
+
+  async reloadRules(): Promise<RulesHealth> {
+    const { log } = this.#deps
+    const folders = this.#config.rule_dirs.length > 0 ? this.#config.rule_dirs : [SHIPPED_RULES]
+    const read = await readRuleFiles(folders)
+    const compiled = read.ok ? RuleSet.compile(read.value) : read
+    if (!compiled.ok) {
+      log.error('detect.rules.kept', { code: compiled.code, why: compiled.why, live: this.#rules.live })
+      this.#health = { ...this.#health, ready: this.#rules.live > 0, why: compiled.why }
+      return this.#health
+    }
+    this.#rules = compiled.value
+    const { refused, live } = this.#rules
+    this.#metrics.rulesLive.set(live)
+    this.#metrics.rulesRefused.reset()
+    for (const refusal of refused) this.#metrics.rulesRefused.inc({ code: refusal.code })
+    for (const { file, line, rule, code, why } of refused.slice(0, MAX_NAMED)) {
+      log.warn('detect.rule.refused', { file, line, rule, code, why })
+    }
+    log.info('detect.rules.loaded', { live, refused: refused.length, folders })
+    this.#health =
+      live > 0
+        ? { ready: true, live, refused: refused.length }
+        : { ready: false, live, refused: refused.length, why: `no rules in ${folders.join(', ')}` }
+    return this.#health
+  }
+
+  rulesHealth(): RulesHealth {
+    return this.#health
+  }
+
+  ruleList(): readonly RuleStatus[] {
+    return this.#rules.list()
+  }
+
+  async idle(): Promise<void> {
+    this.#wake()
+    while (this.#running !== undefined) await this.#running
+  }
+
+  #wake(): void {
+    this.#pending = true
+    const stopping = this.#stopping
+    if (stopping === undefined || this.#running !== undefined) return
+    this.#running = this.#drain(stopping.signal).finally(() => {
+      this.#running = undefined
+      // What came in between the last question to the feed and this line.
+      if (this.#pending) this.#wake()
+    })
+  }
+
+  async #drain(stop: AbortSignal): Promise<void> {
+    while (this.#pending && !stop.aborted) {
+      this.#pending = false
+      try {
+        const batches = await this.#deps.feed.takeUndetected(this.#config.batches_at_once)
+        if (batches.length === 0) continue
+        this.#pending = true
+        await this.#detectAll(batches)
+      } catch (thrown) {
+        this.#pending = true
+        this.#deps.log.error('detect.feed.failed', { why: reasonOf(thrown), retry_ms: this.#config.retry_ms })
+        await this.#deps.clock.sleep(this.#config.retry_ms, stop).catch(() => undefined) // stopped: the loop ends
+      }
+    }
+  }
+
+  /** Matches in order and stores in order; the writes of several batches share one commit. */
+  async #detectAll(batches: readonly UndetectedBatch[]): Promise<void> {
+    const stored: Promise<void>[] = []
+    try {
+      for (const batch of batches) {
+        const signals = await this.#match(batch)
+        const findings = signals.length > 0 ? await this.#deps.triage.prepare(signals) : undefined
+        stored.push(this.#store(batch, signals, findings))
+        // A batch with signals is seen through before the next, so that its alerts are what the next ones join.
+        if (signals.length > 0) await stored.at(-1)
+      }
+    } finally {
+      await Promise.allSettled(stored)
+    }
+    await Promise.all(stored)
+  }
+
+  async #match({ events }: UndetectedBatch): Promise<Signal[]> {
+    const { log } = this.#deps
+    const began = performance.now()
+    const signals: Signal[] = []
+    for (const [index, stored] of events.entries()) {
+      if (index > 0 && index % EVENTS_PER_SLICE === 0) await new Promise((resolve) => setImmediate(resolve))
+      const matched = this.#rules.match(stored.event, ({ rule, why, switchedOff }) => {
+        this.#metrics.ruleFailures.inc()
+        const name = switchedOff ? 'detect.rule.switched_off' : 'detect.rule.failed'
+        log.error(name, { file: rule.file, line: rule.line, 'rule.name': rule.title, why })
+      })
+      if (matched.length === 0) continue
+      const kept = strongestRules(matched, this.#config.max_matches_per_event)
+      if (kept.length < matched.length) {
+        this.#metrics.overmatched.inc(matched.length - kept.length)
+        log.warn('detect.event.overmatched', { matches: matched.length, kept: kept.length, 'host.id': stored.agentId })
+      }
+      for (const rule of kept) signals.push(signalOf(rule, stored))
+    }
+    this.#metrics.events.inc(events.length)
+    this.#metrics.matchSeconds.observe((performance.now() - began) / 1000)
+    return signals
+  }
+
+  async #store(batch: UndetectedBatch, signals: readonly Signal[], findings: Findings | undefined): Promise<void> {
+    const { store, feed, triage, log } = this.#deps
+    if (findings === undefined) {
+      await store.write((tx) => feed.markDetected(tx, batch.batchId))
+      return
+    }
+    try {
+      const outcome = await store.write(async (tx) => {
+        const outcome = await triage.take(tx, signals, findings)
+        await feed.markDetected(tx, batch.batchId)
+        return outcome
+      })
+      triage.announce(outcome)
+    } catch (thrown) {
+      this.#metrics.batchFailures.inc()
+      log.error('detect.batch.failed', { batch_id: batch.batchId, 'host.id': batch.agentId, why: reasonOf(thrown) })
+      await this.#storeOneByOne(batch, signals, findings)
+    }
+    for (const signal of signals) this.#metrics.signals.inc({ level: signal.level, detector: signal.detector })
+    this.#observeLag(batch)
+  }
+
+  /**
+   * One signal that cannot be stored must not hold up the stream. Each is written by itself (the same again changes nothing, so a
+   * crash in the middle is harmless), the ones that fail are named. When the store takes nothing at all this throws, and the batch
+   * is tried again.
+   */
+  async #storeOneByOne(batch: UndetectedBatch, signals: readonly Signal[], findings: Findings): Promise<void> {
+    const { store, feed, triage, log } = this.#deps
+    const failed: { signal: Signal; why: string }[] = []
+    for (const signal of signals) {
+      try {
+        triage.announce(await store.write((tx) => triage.take(tx, [signal], findings)))
+      } catch (thrown) {
+        if (!store.healthy()) throw thrown
+        failed.push({ signal, why: reasonOf(thrown) })
+      }
+    }
+    await store.write((tx) => feed.markDetected(tx, batch.batchId))
+    for (const { signal, why } of failed) {
+      this.#metrics.signalFailures.inc()
+      log.error('detect.signal.failed', { event_id: signal.eventId, rule_id: signal.ruleId, level: signal.level, why })
+    }
+  }
+
+  #observeLag(batch: UndetectedBatch): void {
+    const ingested = Date.parse(batch.events[0]?.event.event.ingested ?? '')
+    if (Number.isFinite(ingested)) {
+      this.#metrics.lagSeconds.observe(Math.max(0, this.#deps.clock.now() - ingested) / 1000)
+    }
+  }
+}
