@@ -1,0 +1,40 @@
+import type { AgentId } from '@firebreak/shared/ids.ts'
+import type { EventClass } from '@firebreak/shared/events/classes.ts'
+import type { Result } from '@firebreak/shared/result.ts'
+import type { SealedBatch } from '@firebreak/shared/wire/frame.ts'
+import type { Tx } from '../store/state/state-store.ts'
+import type { StoredEvent } from '../store/telemetry/telemetry-store.ts'
+
+/** Everything of the stream up to `seq` is durable or known to be lost: the agent may forget it. */
+export interface Cursor {
+  readonly epoch: string
+  readonly class: EventClass
+  readonly seq: number
+}
+
+/** A batch that is durable and that detection has not seen yet. */
+export interface CommittedBatch {
+  readonly batchId: number
+  readonly agentId: AgentId
+  /** In the order of their numbers, with host.id, event.id and event.ingested set. */
+  readonly events: readonly StoredEvent[]
+}
+
+export interface Ingest {
+  /**
+   * Takes a batch whose signature held. Resolves after the commit, in the order of the calls for one agent. A batch that was taken
+   * before is answered with the cursor and stored no second time. Throws a Fault when the state cannot be written: no ack then.
+   */
+  accept(agentId: AgentId, batch: SealedBatch): Promise<Result<Cursor, 'malformed' | 'too_large'>>
+  /** Where the streams of an agent stand, latest first, as many as a welcome may carry. */
+  cursors(agentId: AgentId): Promise<readonly Cursor[]>
+  /** So much waits to be detected upon or moved that agents should keep what they have. */
+  backlogged(): boolean
+}
+
+export interface IngestFeed {
+  /** The oldest batches that nobody marked, in the order of their commit, at most `limit`. Asking again gives the same. */
+  takeUndetected(limit: number): Promise<readonly CommittedBatch[]>
+  /** In the transaction that stores what was found. */
+  markDetected(tx: Tx, batchId: number): Promise<void>
+}

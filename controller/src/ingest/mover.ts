@@ -1,0 +1,176 @@
+/**
+ * Packs committed batches into blocks of the telemetry store. A block is planned in the state first (its rows carry its name) and then
+ * inserted under that name, so that after a crash the same rows go in under the same name and are stored once.
+ */
+import type { Clock } from '@firebreak/shared/clock.ts'
+import { uuidv7 } from '@firebreak/shared/ids.ts'
+import { reasonOf } from '@firebreak/shared/result.ts'
+import { MiB } from '@firebreak/shared/wire/units.ts'
+import type { StateStore } from '../store/state/state-store.ts'
+import type { EventLine, TelemetryStore } from '../store/telemetry/telemetry-store.ts'
+import { linesOf } from './batch-body.ts'
+import type { IngestConfig } from './ingest-config.ts'
+import type { IngestLog, IngestMetrics } from './log-names.ts'
+
+const MAX_BLOCK_BATCHES = 1_000
+const MAX_BLOCK_BYTES = 64 * MiB
+const RETRY_MS = 1_000
+
+export interface MoverDeps {
+  readonly state: StateStore
+  readonly telemetry: Pick<TelemetryStore, 'insert'>
+  readonly clock: Clock
+  readonly log: IngestLog
+  readonly metrics: IngestMetrics
+}
+
+export class Mover {
+  readonly #deps: MoverDeps
+  readonly #config: Pick<IngestConfig, 'block_events' | 'block_wait_ms'>
+  readonly #stopping = new AbortController()
+  #running: Promise<void> | undefined
+  /** Events committed and not yet in a block, as far as known here. */
+  #waitingEvents = 0
+  #wake: (() => void) | undefined
+  #backlog = 0
+
+  constructor(deps: MoverDeps, config: Pick<IngestConfig, 'block_events' | 'block_wait_ms'>) {
+    this.#deps = deps
+    this.#config = config
+  }
+
+  async start(): Promise<void> {
+    await this.#count()
+    this.#running = this.#run()
+  }
+
+  /** After the block at hand; what is left waits in the state. */
+  async stop(): Promise<void> {
+    this.#stopping.abort()
+    this.#wake?.()
+    await this.#running
+  }
+
+  committed(events: number): void {
+    this.#backlog++
+    this.#waitingEvents += events
+    if (this.#waitingEvents >= this.#config.block_events) this.#wake?.()
+  }
+
+  /** Batches that are not yet both detected upon and moved. */
+  backlog(): number {
+    return this.#backlog
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      try {
+        const moved = (await this.#unfinished()) || (await this.#plan())
+        await this.#count()
+        if (!moved) await this.#pause(this.#config.block_wait_ms, true)
+        else if (this.#waitingEvents < this.#config.block_events) await this.#pause(this.#config.block_wait_ms, true)
+      } catch (thrown) {
+        this.#deps.metrics.moveFailures.inc()
+        this.#deps.log.error('ingest.block.failed', { why: reasonOf(thrown) })
+        await this.#pause(RETRY_MS, false)
+      }
+    }
+  }
+
+  /** A block that was planned and of which it is not known whether it went in. */
+  async #unfinished(): Promise<boolean> {
+    const row = await this.#deps.state.db
+      .selectFrom('ingest_batches')
+      .select('block_id')
+      .where('stored', '=', 0)
+      .where('block_id', 'is not', null)
+      .orderBy('id')
+      .limit(1)
+      .executeTakeFirst()
+    if (!row || row.block_id === null) return false
+    await this.#insert(row.block_id)
+    return true
+  }
+
+  async #plan(): Promise<boolean> {
+    const { state, clock } = this.#deps
+    const rows = await state.db
+      .selectFrom('ingest_batches')
+      .select(['id', 'count', 'body_bytes'])
+      .where('stored', '=', 0)
+      .where('block_id', 'is', null)
+      .orderBy('id')
+      .limit(MAX_BLOCK_BATCHES)
+      .execute()
+    const ids: number[] = []
+    let events = 0
+    let bytes = 0
+    for (const row of rows) {
+      if (ids.length > 0 && (events >= this.#config.block_events || bytes + row.body_bytes > MAX_BLOCK_BYTES)) break
+      ids.push(row.id)
+      events += row.count
+      bytes += row.body_bytes
+    }
+    if (ids.length === 0) {
+      this.#waitingEvents = 0
+      return false
+    }
+    const blockId = uuidv7(clock.now())
+    await state.write((tx) =>
+      tx.updateTable('ingest_batches').set({ block_id: blockId }).where('id', 'in', ids).execute(),
+    )
+    this.#waitingEvents = Math.max(0, this.#waitingEvents - events)
+    await this.#insert(blockId)
+    return true
+  }
+
+  async #insert(blockId: string): Promise<void> {
+    const { state, telemetry, clock, metrics } = this.#deps
+    const started = clock.monotonic()
+    const rows = await state.db
+      .selectFrom('ingest_batches')
+      .selectAll()
+      .where('block_id', '=', blockId)
+      .orderBy('id')
+      .execute()
+    const events: EventLine[] = rows.flatMap((row) =>
+      linesOf(row).map(({ seq, line }) => ({
+        agentId: row.agent_id,
+        epoch: row.epoch,
+        class: row.class,
+        seq,
+        ingestedAt: row.received_at,
+        json: line,
+      })),
+    )
+    await telemetry.insert(blockId, events)
+    await state.write(async (tx) => {
+      await tx.deleteFrom('ingest_batches').where('block_id', '=', blockId).where('detected', '=', 1).execute()
+      await tx.updateTable('ingest_batches').set({ stored: 1 }).where('block_id', '=', blockId).execute()
+    })
+    metrics.moved.inc(events.length)
+    metrics.blockSeconds.observe((clock.monotonic() - started) / 1_000)
+  }
+
+  async #count(): Promise<void> {
+    const { count } = await this.#deps.state.db
+      .selectFrom('ingest_batches')
+      .select((row) => row.fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow()
+    this.#backlog = count
+    this.#deps.metrics.backlog.set(count)
+  }
+
+  async #pause(ms: number, wakeable: boolean): Promise<void> {
+    const woken = new AbortController()
+    const signal = AbortSignal.any([woken.signal, this.#stopping.signal])
+    if (wakeable) this.#wake = () => woken.abort()
+    try {
+      await this.#deps.clock.sleep(ms, signal)
+    } catch (thrown) {
+      if (!signal.aborted) throw thrown
+    } finally {
+      this.#wake = undefined
+    }
+  }
+}
