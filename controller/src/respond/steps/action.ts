@@ -1,10 +1,5 @@
 /** Orders one command for the host of the run and waits for its proof. The key of the order is made of run and step, so asking again gives the same command. */
-import {
-  COMMAND_CARDS,
-  COMMAND_TYPES,
-  type CommandArgs,
-  type CommandType,
-} from '@firebreak/shared/commands/catalogue.ts'
+import { COMMAND_CARDS, COMMAND_TYPES } from '@firebreak/shared/commands/catalogue.ts'
 import { COMMAND_STATES, FINAL_STATES } from '@firebreak/shared/commands/command.ts'
 import type { Intent } from '../../orders/orders.ts'
 import Type from 'typebox'

@@ -1,0 +1,360 @@
+/** The deciding rooms on a real state store, for tests: events go in as committed batches, orders come out as rows. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Clock } from '@firebreak/shared/clock.ts'
+import type { CommandState } from '@firebreak/shared/commands/command.ts'
+import type { Event } from '@firebreak/shared/events/event.ts'
+import { agentIdOf, type AgentId, newId } from '@firebreak/shared/ids.ts'
+import { ok, refuse } from '@firebreak/shared/result.ts'
+import { generateSeed, signingKeyOf } from '@firebreak/shared/trust/ed25519.ts'
+import { Registry } from 'prom-client'
+import Value from 'typebox/value'
+import { createAuditLog } from '../audit/audit-log.ts'
+import { createDetect } from '../detect/detect.ts'
+import { DetectConfig } from '../detect/detect-config.ts'
+import type { Feed } from '../detect/feed.ts'
+import type { Detect } from '../detect/index.ts'
+import type { CommandView, Orders } from '../orders/orders.ts'
+import { createMemoryBus } from '../store/bus/memory-bus.ts'
+import type { Bus } from '../store/bus/bus.ts'
+import { openStateStore } from '../store/state/sqlite-store.ts'
+import type { StateStore } from '../store/state/state-store.ts'
+import type { StoredEvent, TelemetryStore } from '../store/telemetry/telemetry-store.ts'
+import type { Triage } from '../triage/index.ts'
+import { createTriage } from '../triage/triage.ts'
+import { TriageConfig } from '../triage/triage-config.ts'
+import type { Respond } from './index.ts'
+import { createRespond } from './respond.ts'
+import { RespondConfig } from './respond-config.ts'
+
+export const REVERSE_SHELL = `title: Reverse Shell Over Bash
+id: 3c5e1a76-6d2e-4a4e-9c55-0a4b3a6c9d10
+status: stable
+level: critical
+logsource: { product: linux, category: process_creation }
+detection:
+  selection:
+    CommandLine|contains: '/dev/tcp/'
+  condition: selection
+tags: [attack.execution, attack.t1059.004, attack.command-and-control]
+`
+export const DISCOVERY = `title: Account Discovery
+id: 5d1ff1c2-5d9b-4a7e-bb1a-e0b7b0f6a1c4
+status: test
+level: medium
+logsource: { product: linux, category: process_creation }
+detection:
+  selection:
+    CommandLine|contains: 'cat /etc/passwd'
+  condition: selection
+tags: [attack.discovery, attack.t1087.001]
+`
+
+export interface RigOptions {
+  readonly rules?: readonly string[]
+  readonly ruleDirs?: readonly string[]
+  readonly triage?: Partial<TriageConfig>
+  readonly respond?: Partial<RespondConfig>
+  readonly prevalence?: TelemetryStore['prevalence']
+  /** Between the rooms and the store, so that a test can pull the plug. */
+  readonly wrapStore?: (store: StateStore) => StateStore
+}
+
+export interface Logged {
+  readonly name: string
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+/** A place on disk that outlives the controllers that work on it. */
+export class Site {
+  readonly dir: string = mkdtempSync(join(tmpdir(), 'fb-decide-'))
+  readonly #rules: string = join(this.dir, 'rules')
+
+  constructor() {
+    writeFileSync(join(this.dir, 'note'), '')
+  }
+
+  get path(): string {
+    return join(this.dir, 'state.db')
+  }
+
+  rules(texts: readonly string[]): string {
+    const dir = mkdtempSync(`${this.#rules}-`)
+    for (const [index, text] of texts.entries()) writeFileSync(join(dir, `${index}.yml`), text)
+    return dir
+  }
+
+  forget(): void {
+    rmSync(this.dir, { recursive: true, force: true })
+  }
+}
+
+const auditKey = signingKeyOf(generateSeed())
+
+export class Rig {
+  readonly store: StateStore
+  readonly bus: Bus
+  readonly detect: Detect
+  readonly triage: Triage
+  readonly respond: Respond
+  readonly orders: StandInOrders
+  readonly logged: Logged[]
+  readonly metrics: Registry
+  readonly audit: ReturnType<typeof createAuditLog>
+
+  private constructor(parts: Omit<Rig, 'start' | 'stop' | 'host' | 'commit' | 'settle' | 'run' | 'hostNamed'>) {
+    this.store = parts.store
+    this.bus = parts.bus
+    this.detect = parts.detect
+    this.triage = parts.triage
+    this.respond = parts.respond
+    this.orders = parts.orders
+    this.logged = parts.logged
+    this.metrics = parts.metrics
+    this.audit = parts.audit
+  }
+
+  /** A controller that is not started yet. */
+  static async open(site: Site, clock: Clock, options: RigOptions = {}): Promise<Rig> {
+    const store = await openStateStore(site.path)
+    const working = options.wrapStore?.(store) ?? store
+    const logged: Logged[] = []
+    const note = (name: string, fields: Readonly<Record<string, unknown>>) => void logged.push({ name, fields })
+    const log = { info: note, warn: note, error: note }
+    const bus = createMemoryBus((topic, why) => note(`bus.${topic}.failed`, { why }))
+    const audit = createAuditLog(working, clock, auditKey)
+    const metrics = new Registry()
+    const prevalence = options.prevalence ?? (async () => ({ events: 0, hosts: 0 }))
+    const triage = createTriage(
+      { store: working, telemetry: { prevalence }, bus, audit, clock, log, metrics },
+      { ...(Value.Default(TriageConfig, {}) as TriageConfig), ...options.triage },
+    )
+    const ruleDirs = options.ruleDirs ?? [site.rules(options.rules ?? [REVERSE_SHELL, DISCOVERY])]
+    const detect = createDetect(
+      { feed: tableFeed(store), store: working, triage, bus, clock, log, metrics },
+      { ...(Value.Default(DetectConfig, {}) as DetectConfig), rule_dirs: [...ruleDirs], retry_ms: 10 },
+    )
+    const orders = new StandInOrders(working, bus, clock)
+    const respond = createRespond(
+      { store: working, orders, bus, audit, clock, log, metrics },
+      { ...(Value.Default(RespondConfig, {}) as RespondConfig), ...options.respond },
+    )
+    return new Rig({ store, bus, detect, triage, respond, orders, logged, metrics, audit })
+  }
+
+  async start(): Promise<void> {
+    await this.respond.start()
+    await this.detect.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.detect.stop()
+    await this.respond.stop()
+    await this.store.close()
+  }
+
+  /** Everything that can go on by itself has. */
+  async settle(): Promise<void> {
+    for (let round = 0; round < 4; round++) {
+      await this.detect.idle()
+      await new Promise((resolve) => setImmediate(resolve))
+      await this.respond.idle()
+    }
+  }
+
+  async host(hostname: string, more: { protected?: boolean; tags?: readonly string[]; connected?: boolean } = {}) {
+    const agentId = agentIdOf(Buffer.from(hostname))
+    await this.store.write((tx) =>
+      tx
+        .insertInto('hosts')
+        .values({
+          agent_id: agentId,
+          public_key: hostname,
+          hostname,
+          facts: '{}',
+          group_name: 'default',
+          tags: JSON.stringify(more.tags ?? []),
+          protected: more.protected === true ? 1 : 0,
+          criticality: 'normal',
+          enrolled_at: '2026-01-01T00:00:00.000Z',
+          last_seen_at: null,
+          connected_session: more.connected === false ? null : 's',
+          boot_id: null,
+          trust_version: 1,
+          command_lease: 0,
+          command_seq: 0,
+          receipt_seq: 0,
+          receipt_sha256: '',
+          containment: '{"phase":"none","drift_count":0}',
+          collectors: '[]',
+          revoked_at: null,
+        })
+        .execute(),
+    )
+    return agentId
+  }
+
+  /** As ingest does: the row first, then the word. */
+  async commit(agentId: AgentId, events: readonly Event[]): Promise<void> {
+    const { insertId } = await this.store.write((tx) =>
+      tx
+        .insertInto('ingest_batches')
+        .values({
+          agent_id: agentId,
+          epoch: 'e',
+          class: 'process',
+          first_seq: 0,
+          last_seq: 0,
+          count: events.length,
+          gaps: '[]',
+          body: Buffer.from(JSON.stringify(events)),
+          body_bytes: 0,
+          received_at: '2026-01-01T00:00:00.000Z',
+          block_id: null,
+        })
+        .executeTakeFirstOrThrow(),
+    )
+    this.bus.publish('batch.committed', { agentId, batchId: Number(insertId) })
+  }
+
+  async run() {
+    return await this.store.db.selectFrom('runs').selectAll().executeTakeFirst()
+  }
+}
+
+/** Committed batches, where the body is plain JSON. */
+function tableFeed(store: StateStore): Feed {
+  return {
+    async takeUndetected(limit) {
+      const rows = await store.db
+        .selectFrom('ingest_batches')
+        .selectAll()
+        .where('detected', '=', 0)
+        .orderBy('id')
+        .limit(limit)
+        .execute()
+      return rows.map((row) => ({
+        batchId: row.id,
+        agentId: row.agent_id as AgentId,
+        events: (JSON.parse(Buffer.from(row.body).toString()) as Event[]).map(
+          (event, index): StoredEvent => ({
+            agentId: row.agent_id as AgentId,
+            epoch: row.epoch,
+            class: row.class,
+            seq: row.id * 1_000_000 + index,
+            event,
+          }),
+        ),
+      }))
+    },
+    async markDetected(tx, batchId) {
+      await tx.updateTable('ingest_batches').set({ detected: 1 }).where('id', '=', batchId).execute()
+    },
+  }
+}
+
+/** Keeps the two promises of orders that a run builds on: one key is one command, and a protected host is refused. */
+export class StandInOrders implements Pick<Orders, 'propose'> {
+  readonly #store: StateStore
+  readonly #bus: Bus
+  readonly #clock: Pick<Clock, 'now'>
+
+  constructor(store: StateStore, bus: Bus, clock: Pick<Clock, 'now'>) {
+    this.#store = store
+    this.#bus = bus
+    this.#clock = clock
+  }
+
+  async propose(...[intent, actor]: Parameters<Orders['propose']>) {
+    const by = actor.kind === 'playbook' ? `playbook:${actor.id}` : `user:${actor.name}`
+    const now = new Date(this.#clock.now()).toISOString()
+    return await this.#store.write(async (tx) => {
+      const host = await tx
+        .selectFrom('hosts')
+        .select('protected')
+        .where('agent_id', '=', intent.agentId)
+        .executeTakeFirst()
+      if (host === undefined) return refuse('unknown_host', 'there is no such host')
+      if (host.protected === 1) return refuse('protected_host', 'the host is protected')
+      const key = intent.idempotencyKey ?? null
+      const known = await tx
+        .selectFrom('commands')
+        .selectAll()
+        .where('actor', '=', by)
+        .where('idempotency_key', '=', key)
+        .executeTakeFirst()
+      if (known !== undefined) return ok(viewOf(known))
+      const row = {
+        id: newId<'command'>(this.#clock.now()),
+        agent_id: intent.agentId,
+        type: intent.type,
+        args: JSON.stringify(intent.args),
+        risk: 'high',
+        state: 'queued',
+        actor: by,
+        reason: intent.reason,
+        incident_id: intent.incidentId ?? null,
+        run_id: intent.runId ?? null,
+        playbook: intent.playbook ?? null,
+        idempotency_key: key,
+        release_code_wrapped: null,
+        created_at: now,
+        expires_at: now,
+        delivered_at: null,
+        deadline_at: null,
+        session: null,
+        lease: null,
+        seq: null,
+        payload_sha256: null,
+        code: null,
+        why: null,
+        evidence: null,
+        updated_at: now,
+      }
+      await tx.insertInto('commands').values(row).execute()
+      return ok(viewOf(row))
+    })
+  }
+
+  /** As a receipt would. */
+  async become(state: CommandState, code: string | null = null): Promise<void> {
+    const open = await this.#store.db.selectFrom('commands').selectAll().where('state', '=', 'queued').execute()
+    await this.#store.write(async (tx) => {
+      await tx.updateTable('commands').set({ state, code }).where('state', '=', 'queued').execute()
+    })
+    for (const { id, agent_id } of open) {
+      this.#bus.publish('command.changed', { commandId: id as CommandView['id'], agentId: agent_id as AgentId })
+    }
+  }
+}
+
+function viewOf(row: {
+  id: string
+  agent_id: string
+  type: string
+  state: string
+  code: string | null
+  why: string | null
+}) {
+  return row as unknown as CommandView
+}
+
+export function processEvent(clock: Clock, commandLine: string, more: Partial<Event['process']> = {}): Event {
+  const at = new Date(clock.now()).toISOString()
+  return {
+    '@timestamp': at,
+    event: { category: ['process'], type: ['start'], action: 'process-started', ingested: at },
+    host: { os: { type: 'linux' } },
+    process: {
+      pid: 4711,
+      entity_id: 'boot-4711-1',
+      name: 'bash',
+      executable: '/usr/bin/bash',
+      command_line: commandLine,
+      parent: { pid: 1, entity_id: 'boot-1-1', name: 'systemd' },
+      user: { id: '33', name: 'www-data' },
+      ...more,
+    },
+  }
+}

