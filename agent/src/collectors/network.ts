@@ -2,7 +2,7 @@
  * Connections and listening ports, by reading /proc/net every `interval_ms`. A connection that opens and closes between two looks is
  * seen only where it leaves a TIME_WAIT behind, and then without its process. Source: proc_net(5).
  */
-import { accessSync, constants, readFileSync } from 'node:fs'
+import { accessSync, constants } from 'node:fs'
 import type { Static } from 'typebox'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
@@ -14,7 +14,16 @@ import { EmitTally } from './emit-tally.ts'
 import { PollLoop } from './poll-loop.ts'
 import { present } from './present.ts'
 import { ProcessLookup } from './process-lookup.ts'
-import { type Socket, TABLES, TCP, type Table, readSocketTable } from './procfs-sockets.ts'
+import {
+  type Socket,
+  TABLES,
+  TCP,
+  type Table,
+  firstEphemeralPort,
+  isListening,
+  isUdpClient,
+  readSocketTable,
+} from './procfs-sockets.ts'
 import { SocketOwners } from './socket-owners.ts'
 
 export const NETWORK_ACTIONS = [
@@ -26,8 +35,6 @@ export const NETWORK_ACTIONS = [
 ] as const
 export type NetworkAction = (typeof NETWORK_ACTIONS)[number]
 
-/** Linux' default when /proc/sys/net/ipv4/ip_local_port_range cannot be read. */
-const EPHEMERAL_FROM = 32_768
 /** New sockets told in one look at most; what is above is counted as lost. */
 const MAX_NEW = 5_000
 
@@ -219,8 +226,7 @@ function newsOf(
   isFirst: boolean,
 ): Seen | undefined {
   if (isListening(socket)) {
-    // An unconnected UDP socket on an ephemeral port is a client that waits for an answer.
-    if (socket.transport === 'udp' && socket.local.port >= ephemeralFrom) return undefined
+    if (isUdpClient(socket, ephemeralFrom)) return undefined
     return { socket, action: isFirst ? 'listening-existing' : 'listening-started', direction: undefined }
   }
   // Half open from outside: a flood of these is no connection.
@@ -237,12 +243,6 @@ function isUnclaimed(socket: Socket): boolean {
   return socket.transport === 'tcp' && socket.state === TCP.established && socket.inode === '0'
 }
 
-function isListening(socket: Socket): boolean {
-  return socket.transport === 'tcp'
-    ? socket.state === TCP.listen
-    : socket.state === TCP.close && socket.remote.port === 0
-}
-
 function listenKey(ip: string, socket: Socket): string {
   return `${socket.transport}|${ip}|${socket.local.port}`
 }
@@ -253,14 +253,4 @@ function keyOf({ transport, local, remote }: Socket): string {
 
 function isLoopback(ip: string): boolean {
   return ip.startsWith('127.') || ip === '::1'
-}
-
-function firstEphemeralPort(procRoot: string): number {
-  try {
-    const first = Number.parseInt(readFileSync(`${procRoot}/sys/net/ipv4/ip_local_port_range`, 'latin1'), 10)
-    return Number.isInteger(first) ? first : EPHEMERAL_FROM
-  } catch {
-    // Not shown in some containers; the default is what most have.
-    return EPHEMERAL_FROM
-  }
 }

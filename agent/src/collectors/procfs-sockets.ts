@@ -1,9 +1,12 @@
 /** Sockets as /proc/net shows them. Source: proc_net(5), include/net/tcp_states.h of Linux. */
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs'
 import { MiB } from '@firebreak/shared/wire/units.ts'
 
 /** A table of more bytes than this (about 100,000 sockets) is read up to here, and the rest is said to be unseen. */
 const MAX_TABLE_BYTES = 16 * MiB
+
+/** Linux' default when /proc/sys/net/ipv4/ip_local_port_range cannot be read. */
+const EPHEMERAL_FROM = 32_768
 
 export const TABLES = ['tcp', 'tcp6', 'udp', 'udp6'] as const
 export type Table = (typeof TABLES)[number]
@@ -79,6 +82,28 @@ export function ipv6Text(bytes: readonly number[]): string {
   const hex = groups.map((group) => group.toString(16))
   if (best.from < 0) return hex.join(':')
   return `${hex.slice(0, best.from).join(':')}::${hex.slice(best.from + best.length).join(':')}`
+}
+
+/** A TCP socket that listens, or a UDP socket that is bound without a peer. */
+export function isListening(socket: Socket): boolean {
+  return socket.transport === 'tcp'
+    ? socket.state === TCP.listen
+    : socket.state === TCP.close && socket.remote.port === 0
+}
+
+/** An unconnected UDP socket on an ephemeral port is a client that waits for an answer. */
+export function isUdpClient(socket: Socket, ephemeralFrom: number): boolean {
+  return socket.transport === 'udp' && socket.local.port >= ephemeralFrom
+}
+
+export function firstEphemeralPort(procRoot: string): number {
+  try {
+    const first = Number.parseInt(readFileSync(`${procRoot}/sys/net/ipv4/ip_local_port_range`, 'latin1'), 10)
+    return Number.isInteger(first) ? first : EPHEMERAL_FROM
+  } catch {
+    // Not shown in some containers; the default is what most have.
+    return EPHEMERAL_FROM
+  }
 }
 
 function readBounded(path: string): { content: string; isWhole: boolean } | undefined {
