@@ -7,7 +7,7 @@ import type { Platform } from '../platform/platform.ts'
 import type { Actions, Effect } from './action.ts'
 import type { Log } from '../log.ts'
 import { createIsolateHost } from './isolate-host.ts'
-import { type Containment, Isolation, type IsolationParts } from './isolation/isolation.ts'
+import { type Containment, Isolation, type IsolationTiming } from './isolation/isolation.ts'
 import { createKillProcess } from './kill-process.ts'
 import { createReleaseHost } from './release-host.ts'
 
@@ -27,7 +27,7 @@ export interface ActionDeps {
   readonly emit: (event: Event) => void
   /** Makes the receipt; resolves when it is durable. Rejected: told again at the next start. */
   readonly onEnded: (ended: Ended<'isolate-host'>) => Promise<void>
-  readonly timing?: IsolationParts['timing']
+  readonly timing?: IsolationTiming | undefined
 }
 
 export interface ActionTable {

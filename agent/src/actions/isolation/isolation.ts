@@ -30,7 +30,7 @@ import {
 } from './state.ts'
 import { foreignTargets } from './targets.ts'
 import { isolationVerdict, mustBeOpen } from './verdict.ts'
-import { IsolationWatch } from './watch.ts'
+import { IsolationWatch, type LeaseTiming } from './watch.ts'
 
 /** Durable steps in their order; each is told after it is done. */
 export const ISOLATE_STEPS = [
@@ -58,6 +58,12 @@ const LAPSE_S = 15
 const ENDED_KEPT = 8
 const DELETE_TRIES = 3
 
+export interface IsolationTiming {
+  readonly confirmMs?: number
+  readonly lapseAfterS?: number
+  readonly lease?: LeaseTiming
+}
+
 export interface IsolationParts {
   readonly platform: Platform
   readonly link: ControllerLink
@@ -68,7 +74,7 @@ export interface IsolationParts {
   /** An isolation ended without an order to end it; resolves when that is durable where receipts are kept. */
   readonly onEnded: (cmdId: string, effect: Effect<'isolate-host'>) => Promise<void>
   /** Shorter in tests. */
-  readonly timing?: { readonly confirmMs?: number; readonly lapseAfterS?: number } | undefined
+  readonly timing?: IsolationTiming | undefined
 }
 
 export interface Containment {
@@ -430,7 +436,7 @@ export class Isolation {
   }
 
   #startWatch(): void {
-    const { platform, clock, link, log, emit } = this.#parts
+    const { platform, clock, link, log, emit, timing } = this.#parts
     const { cmd_id, on_controller_loss } = this.#record()
     this.#watch = new IsolationWatch({
       commandId: cmd_id,
@@ -445,6 +451,7 @@ export class Isolation {
       reassert: () => this.#reassert(),
       onIntact: () => this.#store.seenIntact(clock.now()),
       lapse: (why) => this.#lapse(cmd_id, why),
+      lease: timing?.lease,
     })
     this.#watch.start()
   }

@@ -37,7 +37,7 @@ export function foreignTargets(network: NetworkFacts, controllers: readonly Open
   const resolvers = network.resolvers().filter((ip) => !ip.startsWith('127.') && ip !== '::1')
   const gateway = v4.near[0]
   const link = network.ipv6Links()[0]
-  return [
+  return each([
     ...v4.peers.slice(0, 3).map((p) => target('tcp-new', p.ip, p.port, true)),
     ...v4.near.slice(0, 2).map((n) => target('tcp-new', n.ip, HTTPS)),
     ...v4.others.slice(0, 1).map((o) => target('tcp-new', o.ip, o.port)),
@@ -48,5 +48,14 @@ export function foreignTargets(network: NetworkFacts, controllers: readonly Open
     ...v6.near.slice(0, 1).map((n) => target('ipv6', n.ip, HTTPS)),
     ...v6.others.slice(0, 1).map((o) => target('ipv6', o.ip, o.port)),
     ...(link === undefined ? [] : [target('ipv6', `${ALL_NODES}%${link}`, DISCARD)]),
-  ]
+  ])
+}
+
+/** Once; the first mention knows best whether it was reachable. */
+function each(targets: readonly Target[]): readonly Target[] {
+  const seen = new Set<string>()
+  return targets.filter(({ name, ip, port }) => {
+    const key = `${name} ${ip} ${port}`
+    return !seen.has(key) && seen.add(key)
+  })
 }

@@ -12,8 +12,13 @@ import { LOG } from './log-names.ts'
 /** Alerts of a drift that repeats are at least so far apart; the ones between are counted in the next. */
 const ALERT_INTERVAL_MS = 1_000
 const LEASE_POLL_MS = 60_000
-const LEASE_CONFIRM_MS = 10_000
-const LEASE_RETRY_MS = 30_000
+const LEASE = { confirmMs: 10_000, retryMs: 30_000 } as const
+
+/** How long a controller has to answer at the end of the hold, and when it is asked again. */
+export interface LeaseTiming {
+  readonly confirmMs: number
+  readonly retryMs: number
+}
 
 export interface WatchParts {
   readonly commandId: string
@@ -29,6 +34,7 @@ export interface WatchParts {
   readonly onIntact: () => void
   /** The hold is over and may end: `why` says what the controller had to do with it. */
   readonly lapse: (why: string) => Promise<void>
+  readonly lease: LeaseTiming | undefined
 }
 
 export class IsolationWatch {
@@ -104,6 +110,7 @@ export class IsolationWatch {
    */
   async #lease(): Promise<void> {
     const { clock, link, log, commandId, onControllerLoss } = this.#parts
+    const lease = this.#parts.lease ?? LEASE
     const signal = this.#stop.signal
     while (!signal.aborted) {
       try {
@@ -112,18 +119,18 @@ export class IsolationWatch {
           await clock.sleep(Math.min(left, LEASE_POLL_MS), signal)
           continue
         }
-        const confirmed = await link.confirm(LEASE_CONFIRM_MS)
+        const confirmed = await link.confirm(lease.confirmMs)
         if (signal.aborted) return
         if (confirmed.ok || onControllerLoss === 'release') {
           await this.#parts.lapse(confirmed.ok ? 'the hold is over' : 'the hold is over and no controller answered')
           return
         }
         log.warn(LOG.leaseOverdue, { command_id: commandId, why: confirmed.why })
-        await clock.sleep(LEASE_RETRY_MS, signal)
+        await clock.sleep(lease.retryMs, signal)
       } catch (error) {
         if (signal.aborted) return
         log.error(LOG.leaseFailed, { command_id: commandId, error: reasonOf(error) })
-        await clock.sleep(LEASE_RETRY_MS, signal).catch(() => undefined)
+        await clock.sleep(lease.retryMs, signal).catch(() => undefined)
       }
     }
   }

@@ -11,10 +11,10 @@ const NFT_TIMEOUT_MS = 5_000
 const CAP_NET_ADMIN = 12n
 const WATCH_RESTART_MS = [50, 250, 1_000, 5_000] as const
 
-/** `runner` goes before nft, such as `['/usr/sbin/ip', 'netns', 'exec', 'name']` for another network namespace. */
-export function createFirewall(options: { readonly runner?: readonly string[] } = {}): Firewall {
+/** `nft`: where it is, when not in a system folder. `runner` goes before it, such as `['/usr/sbin/ip', 'netns', 'exec', 'name']` for another network namespace. */
+export function createFirewall(options: { readonly runner?: readonly string[]; readonly nft?: string } = {}): Firewall {
   const runner = options.runner ?? []
-  const path = findProgram('nft')
+  const path = options.nft ?? findProgram('nft')
   const nft = (args: readonly string[], stdin?: string): Promise<Ran> =>
     run([...runner, path ?? 'nft', ...args], { timeoutMs: NFT_TIMEOUT_MS, ...(stdin === undefined ? {} : { stdin }) })
 

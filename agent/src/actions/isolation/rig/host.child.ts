@@ -1,0 +1,137 @@
+/** The actions of an agent inside the namespace of the host to isolate, driven over a pipe; can be killed at a named step. */
+import { createPublicKey, randomBytes, verify } from 'node:crypto'
+import { connect } from 'node:net'
+import { systemClock } from '@firebreak/shared/clock.ts'
+import type { IsolateHost } from '@firebreak/shared/commands/isolate-host.ts'
+import { ok, refuse, type Result } from '@firebreak/shared/result.ts'
+import type { ControllerAddress, ControllerLink } from '../../../link/controller-link.ts'
+import { silentLog } from '../../../log.ts'
+import { createLinuxPlatform } from '../../../platform/linux/linux.ts'
+import { createActions } from '../../actions.ts'
+import type { IsolationTiming } from '../isolation.ts'
+
+export interface HostSettings {
+  readonly stateDir: string
+  readonly publicKey: string
+  readonly controllers: readonly ControllerAddress[]
+  readonly resolvConf: string
+  readonly leaseFolders: readonly string[]
+  readonly timing?: IsolationTiming
+  /** Without CAP_NET_ADMIN. */
+  readonly unprivileged?: boolean
+  /** The state folder is mounted read-only. */
+  readonly readOnlyState?: boolean
+}
+
+export type HostCall =
+  | {
+      readonly call: 'check' | 'isolate' | 'verify' | 'reconcile'
+      readonly cmdId: string
+      readonly args: IsolateHost
+      readonly crashAt?: string
+    }
+  | {
+      readonly call: 'release' | 'reconcile-release' | 'verify-release'
+      readonly cmdId: string
+      readonly crashAt?: string
+    }
+  | { readonly call: 'resume' | 'stop' | 'containment' }
+  | { readonly call: 'release-locally'; readonly code: string }
+
+const settings = JSON.parse(process.argv[2] ?? '{}') as HostSettings
+const publicKey = createPublicKey(Buffer.from(settings.publicKey, 'base64url').toString())
+
+/** A signed answer to a fresh nonce from any controller, over a new connection. */
+function ask(address: ControllerAddress, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const nonce = randomBytes(32)
+    const socket = connect({ host: address.ip, port: address.port })
+    const timer = setTimeout(() => socket.destroy(), timeoutMs)
+    socket.once('connect', () => socket.write(nonce))
+    socket.once('data', (signature) => {
+      resolve(verify(null, nonce, publicKey, signature))
+      socket.destroy()
+    })
+    socket.once('error', () => socket.destroy())
+    socket.once('close', () => {
+      clearTimeout(timer)
+      resolve(false)
+    })
+  })
+}
+const link: ControllerLink = {
+  controllers: () => Promise.resolve(settings.controllers),
+  async confirm(timeoutMs): Promise<Result<number, 'unreachable' | 'bad_signature'>> {
+    const start = performance.now()
+    while (performance.now() - start < timeoutMs) {
+      const left = timeoutMs - (performance.now() - start)
+      const answers = await Promise.all(settings.controllers.map((address) => ask(address, Math.min(left, 1_000))))
+      if (answers.includes(true)) return ok(performance.now() - start)
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    return refuse('unreachable', 'no signed answer')
+  },
+}
+
+const { actions, containment, isReleaseCode, releaseLocally } = createActions({
+  platform: createLinuxPlatform({ network: { resolvConf: settings.resolvConf, leaseFolders: settings.leaseFolders } }),
+  link,
+  stateDir: settings.stateDir,
+  clock: systemClock,
+  log: silentLog,
+  emit: (event) => process.send?.({ event }),
+  onEnded: async (ended) => {
+    process.send?.({ ended })
+  },
+  timing: settings.timing,
+})
+
+const crasher = (crashAt: string | undefined) => (name: string) => {
+  if (name === crashAt) process.kill(process.pid, 'SIGKILL')
+}
+const report = async (effect: object) => {
+  process.send?.({ reported: effect })
+}
+
+async function answer(call: HostCall): Promise<unknown> {
+  switch (call.call) {
+    case 'check':
+    case 'isolate':
+    case 'verify':
+    case 'reconcile': {
+      const order = { cmdId: call.cmdId, type: 'isolate-host', args: call.args, step: crasher(call.crashAt) } as const
+      const action = actions['isolate-host']
+      if (call.call === 'check') return action.check(order)
+      if (call.call === 'verify') return action.verify(order)
+      if (call.call === 'reconcile') return action.reconcile(order)
+      return action.apply(order, report)
+    }
+    case 'release':
+    case 'verify-release':
+    case 'reconcile-release': {
+      const order = { cmdId: call.cmdId, type: 'release-host', args: {}, step: crasher(call.crashAt) } as const
+      if (call.call === 'release') return actions['release-host'].apply(order, report)
+      if (call.call === 'verify-release') return actions['release-host'].verify(order)
+      return actions['release-host'].reconcile(order)
+    }
+    case 'resume':
+      return actions['isolate-host'].resume()
+    case 'stop':
+      return actions['isolate-host'].stop()
+    case 'containment':
+      return containment()
+    case 'release-locally':
+      return isReleaseCode(call.code) ? releaseLocally('one-time code') : refuse('wrong_code', 'not the code')
+    default:
+      throw new Error('unhandled call', { cause: call satisfies never })
+  }
+}
+
+process.on('message', (message: { id: number; call: HostCall }) => {
+  answer(message.call).then(
+    (value) => process.send?.({ id: message.id, value }),
+    (error: unknown) => process.send?.({ id: message.id, error: String(error) }),
+  )
+})
+process.on('disconnect', () => process.exit())
+process.send?.({ ready: true })
