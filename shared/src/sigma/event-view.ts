@@ -115,11 +115,16 @@ export class EventView {
     return dashed
   }
 
-  /** Every value of the event, however deep: what keywords are looked for in. */
+  /** Every value of the event, however deep, with the name it stands under: what keywords are looked for in. */
+  eachLeaf(visit: (text: string, name: string) => void): void {
+    visitLeaves(this.#event, '', visit, { left: LEAVES.count }, 0)
+  }
+
   leaves(): readonly string[] {
     if (this.#leavesTurn !== this.#turn) {
-      this.#leaves = []
-      collectLeaves(this.#event, this.#leaves, 0)
+      const leaves: string[] = []
+      this.eachLeaf((text) => leaves.push(text))
+      this.#leaves = leaves
       this.#leavesTurn = this.#turn
     }
     return this.#leaves
@@ -159,13 +164,26 @@ function collectScalars(list: readonly unknown[], into: string[], depth: number)
   }
 }
 
-function collectLeaves(value: unknown, into: string[], depth: number): void {
-  if (into.length >= LEAVES.count || depth > LEAVES.depth) return
-  if (typeof value === 'object' && value !== null) {
-    for (const inner of Array.isArray(value) ? (value as unknown[]) : Object.values(value))
-      collectLeaves(inner, into, depth + 1)
-    return
+function visitLeaves(
+  value: object,
+  name: string,
+  visit: (text: string, name: string) => void,
+  budget: { left: number },
+  depth: number,
+): void {
+  if (depth > LEAVES.depth) return
+  const list = Array.isArray(value)
+  for (const key in value) {
+    if (budget.left <= 0) return
+    const inner = (value as Record<string, unknown>)[key]
+    const under = list ? name : key
+    if (typeof inner === 'string') {
+      budget.left--
+      visit(inner, under)
+    } else if (typeof inner === 'object' && inner !== null) visitLeaves(inner, under, visit, budget, depth + 1)
+    else if (typeof inner === 'number' || typeof inner === 'boolean') {
+      budget.left--
+      visit(String(inner), under)
+    }
   }
-  const text = textOf(value)
-  if (typeof text === 'string') into.push(text)
 }

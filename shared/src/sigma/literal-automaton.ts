@@ -2,6 +2,7 @@
  * Many literals searched in one pass (Aho and Corasick, 1975), as one table of next states: reading a character costs one
  * look-up, however many literals there are.
  */
+import { lowerCase } from './event-view.ts'
 import { END, START } from './required-literals.ts'
 
 const ASCII = 128
@@ -18,9 +19,13 @@ export class LiteralAutomaton {
   readonly #start: number
   readonly #end: number
 
+  /** A text with fewer characters holds none of the literals. */
+  readonly shortest: number
+
   /** `literals`: not empty; the number reported for each is its position. */
   constructor(literals: readonly string[]) {
     const { classOf, wideClassOf, width } = classify(literals)
+    this.shortest = Math.min(...literals.map((literal) => literal.replaceAll(START, '').replaceAll(END, '').length))
     this.#classOf = classOf
     this.#wideClassOf = wideClassOf
     this.#width = width
@@ -37,20 +42,36 @@ export class LiteralAutomaton {
     return this.#outputStart.length - 1
   }
 
-  /** Marks in `found` (by position) every literal that is in the text or touches its ends, calling `hit` for each end seen. */
+  /**
+   * Calls `hit` for every literal that is in the text or touches its ends, possibly more than once. Literals are in lower case;
+   * the text may have any: ASCII letters share one class with their capitals, and a text with others is lower-cased first.
+   */
   scan(text: string, hit: (literal: number) => void): void {
-    let state = this.#step(0, this.#start, hit)
-    const { length } = text
     const next = this.#next
     const classOf = this.#classOf
+    const { length } = text
+    let state = this.#step(0, this.#start, hit)
     for (let index = 0; index < length; index++) {
       const code = text.charCodeAt(index)
-      const kind = code < ASCII ? (classOf[code] as number) : (this.#wideClassOf.get(code) ?? 0)
-      state = next[state + kind] as number
+      if (code >= ASCII) {
+        this.#scanWide(lowerCase(text), hit)
+        return
+      }
+      state = next[state + (classOf[code] as number)] as number
       if (state < 0) {
         state &= 0x7fff_ffff
         this.#report(state, hit)
       }
+    }
+    this.#step(state, this.#end, hit)
+  }
+
+  #scanWide(text: string, hit: (literal: number) => void): void {
+    let state = this.#step(0, this.#start, hit)
+    for (let index = 0; index < text.length; index++) {
+      const code = text.charCodeAt(index)
+      const kind = code < ASCII ? (this.#classOf[code] as number) : (this.#wideClassOf.get(code) ?? 0)
+      state = this.#step(state, kind, hit)
     }
     this.#step(state, this.#end, hit)
   }
@@ -87,6 +108,7 @@ function classify(literals: readonly string[]): {
       } else if (!wideClassOf.has(code)) wideClassOf.set(code, width++)
     }
   }
+  for (let letter = 0x61; letter <= 0x7a; letter++) classOf[letter - 0x20] = classOf[letter] as number
   return { classOf, wideClassOf, width }
 }
 
@@ -113,27 +135,25 @@ class Trie {
     })
   }
 
+  /** States are numbered breadth first: text mostly stays near the root, whose rows then share the processor's cache. */
   toTable(width: number): { next: Int32Array; outputStart: Int32Array; outputs: Int32Array } {
-    const states = this.#children.length
-    const next = new Int32Array(states * width)
-    const fallback = new Int32Array(states)
-    const reported = this.#own.map((own) => own)
-    const queue: number[] = []
-    // Breadth first, so that the state a node falls back to is complete before it.
-    for (const [kind, child] of this.#children[0] as Map<number, number>) {
-      next[kind] = child
-      queue.push(child)
-    }
-    for (let at = 0; at < queue.length; at++) {
-      const node = queue[at] as number
-      const fall = fallback[node] as number
-      next.copyWithin(node * width, fall * width, (fall + 1) * width)
-      const inherited = reported[fall] as number[]
-      if (inherited.length > 0) reported[node] = [...(reported[node] as number[]), ...inherited]
+    const nodes = [0]
+    const fallback = [0]
+    const next = new Int32Array(this.#children.length * width)
+    const reported: (readonly number[])[] = []
+    for (let state = 0; state < nodes.length; state++) {
+      const node = nodes[state] as number
+      const fall = fallback[state] as number
+      const own = this.#own[node] as number[]
+      const inherited = state === 0 ? [] : (reported[fall] as readonly number[])
+      reported.push(inherited.length === 0 ? own : [...own, ...inherited])
+      const row = state * width
+      // The state fallen back to is nearer to the root, so its row is complete.
+      if (state > 0) next.copyWithin(row, fall * width, (fall + 1) * width)
       for (const [kind, child] of this.#children[node] as Map<number, number>) {
-        fallback[child] = next[fall * width + kind] as number
-        next[node * width + kind] = child
-        queue.push(child)
+        fallback.push(state === 0 ? 0 : (next[row + kind] as number))
+        next[row + kind] = nodes.length
+        nodes.push(child)
       }
     }
     return finish(next, reported, width)

@@ -93,10 +93,29 @@ const protocol = pathAccessor('network.protocol')
 const processName = pathAccessor('process.name')
 const executable = pathAccessor('process.executable')
 
+type Form = 'flat' | 'nested' | 'beat'
+
+/** What is known of one channel, or of one provider where the channel is lost. */
+interface WindowsLog {
+  readonly form: Form
+  readonly service: string | null
+  /** For events that are no generic category. */
+  readonly plain: EventSource
+  readonly byId: Map<number, EventSource>
+}
+
 class FieldRecogniser implements Recogniser {
   readonly #sources = new Map<string, EventSource>()
-  /** Channel as written → service. */
-  readonly #services = new Map<string, string | null>()
+  readonly #byChannel = {
+    flat: new Map<string, WindowsLog>(),
+    nested: new Map<string, WindowsLog>(),
+    beat: new Map<string, WindowsLog>(),
+  }
+  readonly #byProvider = {
+    flat: new Map<string, WindowsLog>(),
+    nested: new Map<string, WindowsLog>(),
+    beat: new Map<string, WindowsLog>(),
+  }
 
   sourceOf(event: SigmaEvent): EventSource {
     if (isRecord(event.Event) || isRecord(event.System)) return this.#nested(event)
@@ -123,45 +142,53 @@ class FieldRecogniser implements Recogniser {
     return this.#windows(log.channel, log.provider_name, log.event_id, data.EventType, 'beat')
   }
 
-  #windows(channel: unknown, name: unknown, id: unknown, type: unknown, form: 'flat' | 'nested' | 'beat'): EventSource {
-    const service = this.#serviceOf(channel, name)
+  #windows(channel: unknown, name: unknown, id: unknown, type: unknown, form: Form): EventSource {
+    const log = this.#logOf(channel, name, form)
     const eventId = typeof id === 'number' ? id : Number(id)
-    const linux =
-      typeof channel === 'string' ? channel.startsWith('Linux-') : typeof name === 'string' && name.startsWith('Linux-')
-    if (service === null) {
-      // No channel and no provider that tells: a Windows record, and no more is known.
-      const marked = typeof channel === 'string'
-      return this.#source(`${form}:windows:${marked}`, () => ({
-        products: ['windows'],
-        categories: marked ? [] : null,
-        services: marked ? [] : null,
-        certain: marked,
-        shape: shapeFor(form, []),
-      }))
-    }
+    const { service } = log
+    if (service === null) return log.plain
+    // Id 12 of Sysmon is three things; `EventType` says which.
+    if (service === 'sysmon' && eventId === 12)
+      return this.#category(log, sysmonCategories(12, typeof type === 'string' ? type : ''))
+    const known = log.byId.get(eventId)
+    if (known !== undefined) return known
     const categories =
-      service === 'sysmon'
-        ? sysmonCategories(eventId, typeof type === 'string' ? type : '')
-        : (CATEGORIES_OF_SERVICE[service]?.get(eventId) ?? [])
-    return this.#source(`${form}:${linux ? 'linux' : 'windows'}:${service}:${categories.join()}`, () => ({
-      products: [linux ? 'linux' : 'windows'],
+      service === 'sysmon' ? sysmonCategories(eventId, '') : (CATEGORIES_OF_SERVICE[service]?.get(eventId) ?? [])
+    if (categories.length === 0) return log.plain
+    const source = this.#category(log, categories)
+    log.byId.set(eventId, source)
+    return source
+  }
+
+  #category(log: WindowsLog, categories: readonly string[]): EventSource {
+    const { form, plain, service } = log
+    return this.#source(`${form}:${plain.products?.join() ?? ''}:${service}:${categories.join()}`, () => ({
+      ...plain,
       categories,
-      services: [service],
-      certain: true,
       shape: shapeFor(form, service === 'sysmon' ? [] : categories),
     }))
   }
 
-  #serviceOf(channel: unknown, name: unknown): string | null {
-    const [text, table] =
-      typeof channel === 'string' && channel !== '' ? [channel, SERVICE_OF_CHANNEL] : [name, SERVICE_OF_PROVIDER]
-    if (typeof text !== 'string') return null
-    let service = this.#services.get(text)
-    if (service === undefined) {
-      service = table.get(text.toLowerCase()) ?? null
-      if (this.#services.size < MAX_SOURCES) this.#services.set(text, service)
-    }
-    return service
+  #logOf(channel: unknown, name: unknown, form: Form): WindowsLog {
+    const marked = typeof channel === 'string' && channel !== ''
+    const text = marked ? channel : typeof name === 'string' ? name : ''
+    const logs = marked ? this.#byChannel[form] : this.#byProvider[form]
+    const known = logs.get(text)
+    if (known !== undefined) return known
+    const service = (marked ? SERVICE_OF_CHANNEL : SERVICE_OF_PROVIDER).get(text.toLowerCase()) ?? null
+    // Neither a channel nor a provider that tells: a Windows record, and no more is known.
+    const told = marked || service !== null
+    const product = text.startsWith('Linux-') ? 'linux' : 'windows'
+    const plain = this.#source(`${form}:${product}:${service ?? ''}:${told}`, () => ({
+      products: [product],
+      categories: told ? [] : null,
+      services: told ? (service === null ? [] : [service]) : null,
+      certain: told,
+      shape: shapeFor(form, []),
+    }))
+    const log = { form, service, plain, byId: new Map<number, EventSource>() }
+    if (logs.size < MAX_SOURCES) logs.set(text, log)
+    return log
   }
 
   #ecs(event: SigmaEvent): EventSource {
@@ -222,7 +249,7 @@ const UNKNOWN: EventSource = {
   shape: mappedShape('unknown', {}),
 }
 
-function shapeFor(form: 'flat' | 'nested' | 'beat', categories: readonly string[]): FieldShape {
+function shapeFor(form: Form, categories: readonly string[]): FieldShape {
   if (form === 'beat') return windowsBeat
   const nested = form === 'nested'
   if (categories.includes('process_creation')) return nested ? windowsNestedProcess : windowsFlatProcess

@@ -3,11 +3,10 @@
  * few rules that can match; those are evaluated. Rules that cannot match cost nothing, and nothing is allocated for them.
  */
 import type { SigmaEvent } from './event-fields.ts'
-import { EventView, type FieldText } from './event-view.ts'
-import { LiteralAutomaton } from './literal-automaton.ts'
+import { EventView } from './event-view.ts'
 import { createRecogniser, type EventSource, type Recogniser } from './log-source.ts'
 import type { CompiledRule, PlanParts, RuleMatch } from './plan.ts'
-import { ANYWHERE, type Literal } from './required-literals.ts'
+import { createScans, type Scan } from './prefilter.ts'
 
 const NOTHING: readonly RuleMatch[] = Object.freeze([])
 /** Compiled rule sets kept at once; they are made again from the plan when a rare source comes back. */
@@ -64,19 +63,18 @@ class Route {
   readonly #seenTurn: Uint32Array
   #count = 0
   #turn = 0
+  readonly #propose = (rule: number): void => {
+    if (this.#seenTurn[rule] === this.#turn) return
+    this.#seenTurn[rule] = this.#turn
+    this.#candidates[this.#count++] = rule
+  }
 
   constructor(rules: readonly CompiledRule[]) {
     this.#rules = rules
     this.#candidates = new Int32Array(rules.length)
     this.#seenTurn = new Uint32Array(rules.length)
-    const always: number[] = []
-    const byField = new Map<number, Map<string, number[]>>()
-    rules.forEach(({ requirement }, index) => {
-      if (requirement === null) always.push(index)
-      else for (const literal of requirement) enter(byField, literal, index)
-    })
-    this.#always = Int32Array.from(always)
-    this.#scans = [...byField].map(([field, literals]) => this.#scanOf(field, literals))
+    this.#always = Int32Array.from(rules.flatMap(({ requirement }, index) => (requirement === null ? [index] : [])))
+    this.#scans = createScans(rules.map(({ requirement }) => requirement))
   }
 
   get empty(): boolean {
@@ -86,56 +84,22 @@ class Route {
   run(view: EventView): readonly RuleMatch[] {
     this.#turn = this.#turn === 0xffff_ffff ? this.#restart() : this.#turn + 1
     this.#count = 0
-    for (const scan of this.#scans) scan(view)
-    for (let index = 0; index < this.#always.length; index++)
-      this.#candidates[this.#count++] = this.#always[index] as number
-    let found: RuleMatch[] | null = null
-    const candidates = this.#candidates.subarray(0, this.#count)
-    if (candidates.length > 1) candidates.sort()
-    for (let index = 0; index < candidates.length; index++) {
-      const rule = this.#rules[candidates[index] as number] as CompiledRule
-      if (rule.predicate(view)) (found ??= []).push(rule.match)
+    const scans = this.#scans
+    for (let index = 0; index < scans.length; index++) (scans[index] as Scan)(view, this.#propose)
+    const always = this.#always
+    for (let index = 0; index < always.length; index++) this.#candidates[this.#count++] = always[index] as number
+    if (this.#count === 0) return NOTHING
+    let found: number[] | null = null
+    for (let index = 0; index < this.#count; index++) {
+      const number = this.#candidates[index] as number
+      if ((this.#rules[number] as CompiledRule).predicate(view)) (found ??= []).push(number)
     }
-    return found ?? NOTHING
+    if (found === null) return NOTHING
+    return found.sort((one, other) => one - other).map((number) => (this.#rules[number] as CompiledRule).match)
   }
 
   #restart(): number {
     this.#seenTurn.fill(0)
     return 1
   }
-
-  #scanOf(field: number, literals: ReadonlyMap<string, readonly number[]>): Scan {
-    const automaton = new LiteralAutomaton([...literals.keys()])
-    const rulesOf = [...literals.values()].map((rules) => Int32Array.from(new Set(rules)))
-    const hit = (literal: number) => {
-      const rules = rulesOf[literal] as Int32Array
-      for (let index = 0; index < rules.length; index++) this.#propose(rules[index] as number)
-    }
-    if (field === ANYWHERE) return (view) => view.lowerLeaves().forEach((leaf) => automaton.scan(leaf, hit))
-    return (view) => scanField(view.lower(field), automaton, hit)
-  }
-
-  #propose(rule: number): void {
-    if (this.#seenTurn[rule] === this.#turn) return
-    this.#seenTurn[rule] = this.#turn
-    this.#candidates[this.#count++] = rule
-  }
-}
-
-type Scan = (view: EventView) => void
-
-function scanField(text: FieldText, automaton: LiteralAutomaton, hit: (literal: number) => void): void {
-  if (typeof text === 'string') automaton.scan(text, hit)
-  else if (text !== undefined) for (const each of text) automaton.scan(each, hit)
-}
-
-function enter(byField: Map<number, Map<string, number[]>>, { field, text }: Literal, rule: number): void {
-  let literals = byField.get(field)
-  if (literals === undefined) {
-    literals = new Map()
-    byField.set(field, literals)
-  }
-  const rules = literals.get(text)
-  if (rules === undefined) literals.set(text, [rule])
-  else rules.push(rule)
 }
