@@ -127,7 +127,7 @@ export async function judgeIncident(id: IncidentId, deps: IncidentDeps, stories:
     .selectFrom('alerts')
     .selectAll()
     .where('incident_id', '=', id)
-    .where((where) => where.or([where('verdict', 'is', null), where('verdict', '!=', 'false_positive')]))
+    .where((where) => where.or([where('verdict', 'is', null), where('verdict', '=', 'true_positive')]))
     .orderBy('confidence', 'desc')
     .limit(MAX_MEMBERS)
     .execute()
@@ -144,7 +144,7 @@ export async function judgeIncident(id: IncidentId, deps: IncidentDeps, stories:
     lastSeen: row.last_seen,
   }))
   if (members.length === 0) {
-    await closeAsFalse(id, deps)
+    await closeAsHarmless(id, deps)
     return
   }
   const strongest = strongestOf(members)
@@ -199,11 +199,19 @@ export async function judgeIncident(id: IncidentId, deps: IncidentDeps, stories:
   })
 }
 
-/** Every alert of it was called false. */
-async function closeAsFalse(id: IncidentId, { tx, audit, nowMs }: IncidentDeps): Promise<void> {
+/** Every alert of it was called false or benign; one benign one makes it benign. */
+async function closeAsHarmless(id: IncidentId, { tx, audit, nowMs }: IncidentDeps): Promise<void> {
+  const benign = await tx
+    .selectFrom('alerts')
+    .select('id')
+    .where('incident_id', '=', id)
+    .where('verdict', '=', 'benign')
+    .limit(1)
+    .executeTakeFirst()
+  const verdict = benign === undefined ? 'false_positive' : 'benign'
   await tx
     .updateTable('incidents')
-    .set({ status: 'closed', verdict: 'false_positive', updated_at: iso(nowMs) })
+    .set({ status: 'closed', verdict, updated_at: iso(nowMs) })
     .where('id', '=', id)
     .execute()
   await audit.append(tx, {
@@ -211,7 +219,7 @@ async function closeAsFalse(id: IncidentId, { tx, audit, nowMs }: IncidentDeps):
     action: 'triage.incident.closed',
     objectType: 'incident',
     objectId: id,
-    detail: { verdict: 'false_positive', why: 'every alert of it was called a false positive' },
+    detail: { verdict, why: 'every alert of it was called false or benign' },
   })
 }
 
