@@ -1,0 +1,332 @@
+/** One live connection: batches out within a window, acks in, commands in, receipts and confirmations never behind telemetry. */
+import { randomBytes } from 'node:crypto'
+import type { Clock } from '@firebreak/shared/clock.ts'
+import { EVENT_CLASSES, type EventClass } from '@firebreak/shared/events/classes.ts'
+import { type Result, ok, reasonOf, refuse } from '@firebreak/shared/result.ts'
+import { decodeBase64, encodeBase64 } from '@firebreak/shared/trust/base64.ts'
+import type { Envelope } from '@firebreak/shared/trust/dsse.ts'
+import { confirmMessage } from '@firebreak/shared/trust/handshake.ts'
+import { decodeFrame, encodeBatch, encodeControl } from '@firebreak/shared/wire/frame.ts'
+import { CLOSE, WIRE } from '@firebreak/shared/wire/limits.ts'
+import { type AgentMessage, type ControllerMessage, parseControllerMessage } from '@firebreak/shared/wire/messages.ts'
+import { KiB } from '@firebreak/shared/wire/units.ts'
+import type { RawData } from 'ws'
+import type { Identity } from '../identity/identity.ts'
+import type { TrustStore } from '../identity/trust-store.ts'
+import type { Log } from '../log.ts'
+import type { Channel } from './channel.ts'
+import type { Session } from './handshake.ts'
+import { LINK_LOG } from './log-names.ts'
+import { bufferOf } from './mailbox.ts'
+import type { Spool } from './spool/spool.ts'
+
+/** Signed receipts on their way; orders holds them on disk until they are acked. */
+export interface Outbox {
+  /** The controller has everything up to this number. It may be ahead of a disk that went back in time. */
+  resume(receiptSeq: number): void
+  /** Receipts after this number, in order. */
+  after(receiptSeq: number): readonly { readonly seq: number; readonly envelope: Envelope }[]
+  acked(receiptSeq: number): void
+  onNew(listener: () => void): void
+  /** A command came again: what was answered then is sent again. */
+  onAgain(listener: (envelopes: readonly Envelope[]) => void): void
+}
+
+export interface SessionDeps {
+  readonly identity: Identity
+  readonly trust: TrustStore
+  readonly clock: Clock
+  readonly log: Log
+  readonly spool: Spool
+  readonly outbox: Outbox
+  readonly onCommand: (envelope: Uint8Array, session: Session) => void
+  readonly onTrust: () => void
+  readonly status: () => Extract<AgentMessage, { t: 'status' }>
+  readonly statusIntervalMs: number
+}
+
+export interface SessionEnd {
+  readonly code: number
+  readonly why: string
+}
+
+/** Classes whose events may be the start of an attack wait at most this long for company. */
+const URGENT_FLUSH_MS = 10
+const BULK_FLUSH_MS = 50
+const URGENT: ReadonlySet<EventClass> = new Set(['alert', 'process', 'authentication'])
+/** Places in the window that only urgent classes may take. */
+const RESERVED_FOR_URGENT = 2
+const MAX_BUFFERED_BYTES = 256 * KiB
+const MAX_EARLY_FRAMES = 64
+
+export class LiveSession {
+  readonly session: Session
+  readonly channel: Channel
+  /** Resolves once, when the connection is gone. */
+  readonly ended: Promise<SessionEnd>
+  readonly #deps: SessionDeps
+  readonly #stop = new AbortController()
+  #end: ((end: SessionEnd) => void) | undefined
+  #inFlight: { readonly class: EventClass; readonly last: number }[] = []
+  #receiptSent: number
+  #lastHeard: number
+  #lastFlush = Number.NEGATIVE_INFINITY
+  #flushTimer: NodeJS.Timeout | undefined
+  #flushAt = Number.POSITIVE_INFINITY
+  #flushing = false
+  #closeWhy: string | undefined
+  /** What came before `start`. */
+  #early: Buffer[] | undefined
+  readonly #confirms = new Map<string, (answer: Result<void, 'bad_signature'>) => void>()
+
+  /** `early`: frames that came right behind the welcome. From here on nothing is missed, but nothing is handled before `start`. */
+  constructor(session: Session, channel: Channel, receiptSeq: number, early: readonly Buffer[], deps: SessionDeps) {
+    this.session = session
+    this.channel = channel
+    this.#deps = deps
+    this.#receiptSent = receiptSeq
+    this.#early = [...early]
+    this.#lastHeard = deps.clock.monotonic()
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve
+    })
+    const { socket } = channel
+    socket.on('message', (data: RawData, isBinary: boolean) => this.#hear(bufferOf(data), isBinary))
+    socket.on('pong', () => {
+      this.#lastHeard = deps.clock.monotonic()
+    })
+    socket.on('close', (code: number, reason: Buffer) =>
+      this.#gone(code, this.#closeWhy ?? reason.toString('utf8').slice(0, 256)),
+    )
+  }
+
+  start(): void {
+    this.#loop(WIRE.pingMs, () => this.#beat())
+    this.#loop(this.#deps.statusIntervalMs, () => this.sendStatus())
+    this.sendStatus()
+    this.sendReceipts()
+    const early = this.#early ?? []
+    this.#early = undefined
+    for (const frame of early) this.#hear(frame, true)
+    this.#flushSoon(0)
+  }
+
+  appended(eventClass: EventClass): void {
+    this.#flushSoon(URGENT.has(eventClass) ? URGENT_FLUSH_MS : BULK_FLUSH_MS)
+  }
+
+  sendReceipts(): void {
+    for (const { seq, envelope } of this.#deps.outbox.after(this.#receiptSent)) {
+      this.#send({ t: 'receipt', envelope })
+      this.#receiptSent = seq
+    }
+  }
+
+  sendAgain(envelopes: readonly Envelope[]): void {
+    for (const envelope of envelopes) this.#send({ t: 'receipt', envelope })
+  }
+
+  sendStatus(): void {
+    this.#send(this.#deps.status())
+  }
+
+  /** Asks for a signed answer to a fresh nonce. Code `unreachable` after `timeoutMs`. */
+  async confirm(timeoutMs: number): Promise<Result<void, 'unreachable' | 'bad_signature'>> {
+    const nonce = encodeBase64(randomBytes(32))
+    const waiting = new AbortController()
+    const answer = new Promise<Result<void, 'bad_signature'>>((resolve) => this.#confirms.set(nonce, resolve))
+    const late = this.#deps.clock
+      .sleep(timeoutMs, AbortSignal.any([waiting.signal, this.#stop.signal]))
+      .catch(() => undefined)
+      .then(() => refuse('unreachable', `no signed answer within ${timeoutMs} ms`))
+    this.#send({ t: 'confirm', nonce })
+    try {
+      return await Promise.race([answer, late])
+    } finally {
+      this.#confirms.delete(nonce)
+      waiting.abort()
+    }
+  }
+
+  /** Says goodbye and waits for nobody. */
+  close(code: number, why: string): void {
+    this.#closeWhy = why
+    this.channel.socket.close(code, why.slice(0, 100))
+    // A peer that does not answer the close is cut off; ws itself would wait 30 s.
+    setTimeout(() => this.channel.socket.terminate(), 1_000).unref()
+  }
+
+  terminate(why: string): void {
+    this.#closeWhy = why
+    this.channel.socket.terminate()
+  }
+
+  #gone(code: number, why: string): void {
+    this.#stop.abort()
+    clearTimeout(this.#flushTimer)
+    this.#end?.({ code, why })
+    this.#end = undefined
+  }
+
+  #hear(data: Buffer, isBinary: boolean): void {
+    this.#lastHeard = this.#deps.clock.monotonic()
+    if (this.#early && isBinary) {
+      if (this.#early.push(data) > MAX_EARLY_FRAMES) this.#reject('malformed', 'too much at once')
+      return
+    }
+    const frame = isBinary ? decodeFrame(data) : refuse('malformed', 'a text message')
+    if (!frame.ok) this.#reject(frame.code, frame.why)
+    else if (frame.value.kind === 'command') this.#deps.onCommand(frame.value.envelope, this.session)
+    else if (frame.value.kind === 'batch') this.#reject('malformed', 'a batch from a controller')
+    else {
+      const message = parseControllerMessage(frame.value.bytes)
+      if (message.ok) this.#handle(message.value)
+      else this.#reject(message.code, message.why)
+    }
+  }
+
+  #handle(message: ControllerMessage): void {
+    switch (message.t) {
+      case 'ack':
+        this.#acked(message)
+        return
+      case 'receipt_ack':
+        if (message.receipt_seq > this.#receiptSent) this.#reject('malformed', 'an ack of a receipt that was not sent')
+        else this.#deps.outbox.acked(message.receipt_seq)
+        return
+      case 'confirmed':
+        this.#confirmed(message)
+        return
+      case 'trust_update':
+        this.#follow(message.envelope)
+        return
+      case 'refused':
+        this.close(CLOSE.refused, `${message.code}: ${message.why}`)
+        return
+      case 'challenge':
+      case 'enrol_challenge':
+      case 'enrolled':
+      case 'welcome':
+        this.#reject('malformed', `a ${message.t} inside a session`)
+        return
+      default:
+        throw new TypeError(`unhandled message ${JSON.stringify(message satisfies never)}`)
+    }
+  }
+
+  #acked(ack: Extract<ControllerMessage, { t: 'ack' }>): void {
+    if (!this.#deps.spool.ack(ack)) {
+      this.#reject('malformed', `an ack of ${ack.class} ${ack.seq}, which was not sent`)
+      return
+    }
+    this.#inFlight = this.#inFlight.filter((batch) => batch.class !== ack.class || batch.last > ack.seq)
+    this.#pump()
+  }
+
+  #confirmed({ nonce, keyid, sig }: Extract<ControllerMessage, { t: 'confirmed' }>): void {
+    const resolve = this.#confirms.get(nonce)
+    if (!resolve) return // came after its time
+    const isGateway = this.#deps.trust.current().keyFor(keyid, 'gateway', this.#deps.clock.now())
+    const said = confirmMessage(this.session.id, decodeBase64(nonce) ?? new Uint8Array())
+    const holds = isGateway?.(said, decodeBase64(sig) ?? new Uint8Array()) === true
+    resolve(holds ? ok() : refuse('bad_signature', 'the answer is not signed by a gateway key'))
+  }
+
+  #follow(envelope: Envelope): void {
+    const { trust, log } = this.#deps
+    const followed = trust.follow(envelope)
+    if (!followed.ok) {
+      log.error(LINK_LOG.trustRefused, { code: followed.code, reason: followed.why })
+      return
+    }
+    log.info(LINK_LOG.trustFollowed, { version: followed.value.file.version })
+    this.#deps.onTrust()
+    if (!followed.value.file.tls_spki_sha256.includes(this.channel.spki))
+      this.terminate('the newest trust file does not pin the key of this connection any more')
+  }
+
+  #flushSoon(waitMs: number): void {
+    const now = performance.now()
+    // The first after a pause goes at once; those that follow closely wait for each other.
+    const at = Math.max(now, this.#lastFlush + waitMs)
+    if (at >= this.#flushAt || this.#stop.signal.aborted) return
+    clearTimeout(this.#flushTimer)
+    this.#flushAt = at
+    this.#flushTimer = setTimeout(() => {
+      this.#flush().catch((thrown: unknown) => this.#broken(thrown))
+    }, at - now)
+  }
+
+  async #flush(): Promise<void> {
+    this.#flushAt = Number.POSITIVE_INFINITY
+    if (this.#flushing) {
+      this.#flushSoon(URGENT_FLUSH_MS)
+      return
+    }
+    this.#flushing = true
+    this.#lastFlush = performance.now()
+    try {
+      await this.#deps.spool.sync()
+    } finally {
+      this.#flushing = false
+    }
+    this.#pump()
+  }
+
+  #pump(): void {
+    try {
+      this.#sendBatches()
+    } catch (thrown) {
+      this.#broken(thrown)
+    }
+  }
+
+  /** The disk under the spool failed: told, and tried again with the next connection. */
+  #broken(thrown: unknown): void {
+    this.#deps.log.error(LINK_LOG.spoolUnwritable, { reason: reasonOf(thrown) })
+    this.terminate('the spool cannot be read')
+  }
+
+  #sendBatches(): void {
+    while (this.channel.socket.bufferedAmount < MAX_BUFFERED_BYTES && !this.#stop.signal.aborted) {
+      const free = WIRE.maxBatchesInFlight - this.#inFlight.length
+      const allowed = EVENT_CLASSES.filter((name) => free > (URGENT.has(name) ? 0 : RESERVED_FOR_URGENT))
+      const batch = allowed.reduce<ReturnType<Spool['next']>>(
+        (found, name) => found ?? this.#deps.spool.next(name),
+        undefined,
+      )
+      if (!batch) return
+      const { header, lines } = batch
+      this.#inFlight.push({ class: header.class, last: header.last_seq })
+      const bytes = encodeBatch(header, lines, this.session.id, (message) => this.#deps.identity.key.sign(message))
+      this.channel.socket.send(bytes, () => this.#pump())
+    }
+  }
+
+  #beat(): void {
+    if (this.#deps.clock.monotonic() - this.#lastHeard > WIRE.deadMs) this.terminate('nothing was heard for too long')
+    else this.channel.socket.ping()
+  }
+
+  #reject(code: 'malformed' | 'too_large', why: string): void {
+    this.#deps.log.error(LINK_LOG.badMessage, { code, reason: why })
+    this.close(CLOSE[code], why)
+  }
+
+  #send(message: AgentMessage): void {
+    this.channel.socket.send(encodeControl(message), () => undefined) // a failed send is followed by `close`
+  }
+
+  #loop(ms: number, work: () => void): void {
+    const { signal } = this.#stop
+    const run = async () => {
+      for (;;) {
+        await this.#deps.clock.sleep(ms, signal)
+        work()
+      }
+    }
+    run().catch((thrown: unknown) => {
+      if (!signal.aborted) throw thrown
+    })
+  }
+}
