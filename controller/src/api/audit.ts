@@ -22,6 +22,7 @@ const AuditRecord = closed(
   },
   'A record.',
 )
+export type AuditRecordShown = Type.Static<typeof AuditRecord>
 const Verification = closed(
   {
     ok: Type.Boolean(),

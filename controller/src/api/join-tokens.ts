@@ -26,7 +26,7 @@ const NewJoinToken = closed(
       Type.String({ pattern: '^[a-z0-9][a-z0-9._-]{0,63}$', description: '`default` when left out.' }),
     ),
     life_s: Type.Optional(
-      Type.Integer({ minimum: 60, maximum: 2_592_000, description: 'Life in seconds; 86,400 when left out.' }),
+      Type.Integer({ minimum: 60, maximum: 2_592_000, description: 'Life in seconds; 3,600 when left out.' }),
     ),
     max_uses: Type.Optional(
       Type.Integer({ minimum: 1, maximum: 100_000, description: 'Hosts that may join with it; 1 when left out.' }),
@@ -34,6 +34,20 @@ const NewJoinToken = closed(
   },
   'What the token allows.',
 )
+export type JoinTokenShown = Type.Static<typeof JoinToken>
+const MadeJoinToken = closed(
+  {
+    token_id: Type.String(),
+    join_string: Type.String({
+      description: 'Enrols a host: firebreak-agent enroll --controller https://<host:port> --join <join string>.',
+    }),
+    controllers: Type.Array(Type.String(), {
+      description: 'host:port of the controllers that agents reach.',
+    }),
+  },
+  'The token.',
+)
+export type NewJoinTokenShown = Type.Static<typeof MadeJoinToken>
 const TokenParams = closed({ token_id: Type.String({ pattern: '^[0-9a-f]{32}$' }) }, 'Path.')
 const VIEW = ['token_id', 'created_by', 'created_at', 'expires_at', 'max_uses', 'uses', 'revoked_at'] as const
 
@@ -80,23 +94,12 @@ export function joinTokenRoutes(
         description: 'The join string is in this answer and nowhere else.',
         body: NewJoinToken,
         response: {
-          201: closed(
-            {
-              token_id: Type.String(),
-              join_string: Type.String({
-                description: 'Enrols a host: firebreak-agent enroll --controller <host:port> <join string>.',
-              }),
-              controllers: Type.Array(Type.String(), {
-                description: 'host:port of the controllers that agents reach.',
-              }),
-            },
-            'The token.',
-          ),
+          201: MadeJoinToken,
         },
       },
     },
     async (request, reply) => {
-      const { group = 'default', life_s: lifeS = 86_400, max_uses: maxUses = 1 } = request.body
+      const { group = 'default', life_s: lifeS = 3_600, max_uses: maxUses = 1 } = request.body
       const made = await joinTokens.create({ group, lifeS, maxUses }, actorText(request))
       return await reply
         .code(201)

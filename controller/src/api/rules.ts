@@ -20,6 +20,8 @@ const Rule = closed(
   'A rule.',
 )
 
+export type RuleShown = Type.Static<typeof Rule>
+
 export function ruleRoutes(api: Api, { rules }: Pick<ApiDeps, 'rules'>): void {
   api.get(
     '/api/v1/rules',

@@ -1,0 +1,185 @@
+/** Speaks to the API of a controller. Failures come back as `CliError` with the exit code that belongs to them. */
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { type RequestOptions, request as httpsRequest } from 'node:https'
+import type { PeerCertificate } from 'node:tls'
+import { X509Certificate } from 'node:crypto'
+import { reasonOf } from '@firebreak/shared/result.ts'
+import type { Problem } from '../api/problem.ts'
+import { CliError, exitOfProblem } from './exit-codes.ts'
+import { safeText } from './terminal-text.ts'
+
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024
+const TIMEOUT_MS = 30_000
+const MAX_PAGES = 1_000
+
+export interface Target {
+  readonly url: URL
+  readonly token: string
+  /** Certificate of the controller, PEM: exactly this one is believed. Without it the system's authorities are. */
+  readonly certificate?: string
+}
+
+export type Query = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>
+
+export interface Answer<T> {
+  readonly body: T
+  readonly etag: string | undefined
+}
+
+export class ApiClient {
+  readonly target: Target
+  constructor(target: Target) {
+    this.target = target
+  }
+
+  async get<T>(path: string, query: Query = {}): Promise<T> {
+    return (await this.read<T>(path, query)).body
+  }
+
+  /** With the ETag that an edit has to name. */
+  async read<T>(path: string, query: Query = {}): Promise<Answer<T>> {
+    return await this.#send<T>('GET', path, query)
+  }
+
+  async post<T>(
+    path: string,
+    body: unknown,
+    query: Query = {},
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<T> {
+    return (await this.#send<T>('POST', path, query, body, headers)).body
+  }
+
+  async patch<T>(path: string, body: unknown, etag: string): Promise<T> {
+    return (await this.#send<T>('PATCH', path, {}, body, { 'if-match': etag })).body
+  }
+
+  async delete<T>(path: string): Promise<T> {
+    return (await this.#send<T>('DELETE', path, {})).body
+  }
+
+  /** Pages until there are `limit` entries or no more. */
+  async list<T>(path: string, query: Query, limit: number): Promise<T[]> {
+    const items: T[] = []
+    let cursor: string | undefined
+    for (let page = 0; page < MAX_PAGES; page++) {
+      const size = Math.min(500, limit - items.length)
+      const got = await this.get<{ items: T[]; next: string | null }>(path, { ...query, limit: size, cursor })
+      items.push(...got.items)
+      if (got.next === null || items.length >= limit) break
+      cursor = got.next
+    }
+    return items
+  }
+
+  /** The body as it comes in, for exports. */
+  async stream(path: string): Promise<IncomingMessage> {
+    const response = await this.#open('GET', path, {}, undefined, {})
+    if ((response.statusCode ?? 0) >= 400) throw problemError(response.statusCode ?? 0, await textOf(response))
+    return response
+  }
+
+  async #send<T>(
+    method: string,
+    path: string,
+    query: Query,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answer<T>> {
+    const response = await this.#open(method, path, query, body, headers)
+    const text = await textOf(response)
+    if ((response.statusCode ?? 0) >= 400) throw problemError(response.statusCode ?? 0, text)
+    return { body: parse(text) as T, etag: response.headers.etag }
+  }
+
+  #open(
+    method: string,
+    path: string,
+    query: Query,
+    body: unknown,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<IncomingMessage> {
+    const url = new URL(path, this.target.url)
+    for (const [name, value] of Object.entries(query)) {
+      if (value === undefined) continue
+      if (typeof value === 'object') for (const one of value) url.searchParams.append(name, one)
+      else url.searchParams.set(name, String(value))
+    }
+    const payload = body === undefined ? undefined : JSON.stringify(body)
+    const options: RequestOptions = {
+      method,
+      timeout: TIMEOUT_MS,
+      headers: {
+        authorization: `Bearer ${this.target.token}`,
+        accept: 'application/json',
+        'user-agent': 'firebreak-cli',
+        ...(payload === undefined
+          ? {}
+          : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) }),
+        ...headers,
+      },
+      ...(url.protocol === 'https:' ? tlsOptions(this.target.certificate) : {}),
+    }
+    return new Promise((resolve, reject) => {
+      const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, options, resolve)
+      request.once('timeout', () => request.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)))
+      request.once('error', (error) => {
+        const where = `${url.protocol}//${url.host}`
+        reject(
+          new CliError('unreachable', `no controller answers at ${where}: ${reasonOf(error) || 'connection failed'}`),
+        )
+      })
+      request.end(payload)
+    })
+  }
+}
+
+/** The controller's certificate is self-signed and known: it is believed by its key, not by its name. */
+function tlsOptions(certificate: string | undefined): RequestOptions {
+  if (certificate === undefined) return { minVersion: 'TLSv1.3' }
+  const known = new X509Certificate(certificate).fingerprint256
+  return {
+    minVersion: 'TLSv1.3',
+    ca: certificate,
+    checkServerIdentity: (_host: string, peer: PeerCertificate) =>
+      peer.fingerprint256 === known ? undefined : new Error('the certificate is not the one of this controller'),
+  }
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  try {
+    for await (const chunk of response) {
+      const part = Buffer.from(chunk as Uint8Array)
+      bytes += part.length
+      if (bytes > MAX_ANSWER_BYTES) throw new CliError('failed', 'the answer is larger than 64 MiB; ask for less')
+      chunks.push(part)
+    }
+  } catch (thrown) {
+    if (thrown instanceof CliError) throw thrown
+    throw new CliError('unreachable', `the controller broke off: ${reasonOf(thrown)}`)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new CliError('failed', 'that is not the API of a Firebreak controller: the answer is not JSON')
+  }
+}
+
+function problemError(status: number, text: string): CliError {
+  let problem: Partial<Problem>
+  try {
+    problem = JSON.parse(text) as Partial<Problem>
+  } catch {
+    problem = {}
+  }
+  if (typeof problem.code !== 'string') return new CliError('failed', `the controller answered ${status}`)
+  const fields = (problem.errors ?? []).map(({ field, why }) => `\n  ${safeText(field)}: ${safeText(why)}`).join('')
+  const message = `${safeText(problem.detail ?? problem.title ?? '')} [${safeText(problem.code)}, request ${safeText(problem.request_id ?? '-')}]${fields}`
+  return new CliError(exitOfProblem(problem.code), message)
+}

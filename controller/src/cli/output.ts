@@ -1,0 +1,118 @@
+/** Data on standard output, in the form that was asked for. Everything that hosts wrote is made safe for a terminal here. */
+import Table from 'cli-table3'
+import { stringify } from 'yaml'
+import type { Io } from './io.ts'
+import { fitText, hasUnsafe, replaceUnsafe, safeJson } from './terminal-text.ts'
+
+export const FORMATS = ['table', 'json', 'ndjson', 'yaml', 'raw'] as const
+export type Format = (typeof FORMATS)[number]
+
+export interface Column<Row> {
+  readonly head: string
+  readonly cell: (row: Row) => string
+  /** Colours the text after it was made safe and cut. */
+  readonly paint?: (text: string, row: Row) => string
+  /** Takes the width that the others leave; the longest text belongs here. */
+  readonly flexible?: boolean
+}
+
+export interface Shown<Row> {
+  readonly columns: readonly Column<Row>[]
+  /** One line of `-o raw`. */
+  readonly raw: (row: Row) => string
+  /** What the table says when there is nothing. */
+  readonly empty: string
+}
+
+const GAP = 2
+const MIN_FLEXIBLE = 16
+
+export function printList<Row>(io: Io, format: Format, rows: readonly Row[], shown: Shown<Row>): void {
+  switch (format) {
+    case 'json':
+      return io.out(`${safeJson(rows, 2)}\n`)
+    case 'ndjson':
+      return io.out(rows.map((row) => `${safeJson(row)}\n`).join(''))
+    case 'yaml':
+      return io.out(safeYaml(rows))
+    case 'raw':
+      return io.out(rows.map((row) => `${fitText(shown.raw(row), Number.MAX_SAFE_INTEGER)}\n`).join(''))
+    case 'table':
+      return rows.length === 0 ? io.say(shown.empty) : io.out(`${tableOf(io, rows, shown.columns, io.columns)}\n`)
+    default:
+      throw new Error(`unhandled format ${String(format satisfies never)}`)
+  }
+}
+
+/** One thing: as data, or as the page that `page` draws. */
+export function printOne(io: Io, format: Format, value: unknown, raw: string, page: () => string): void {
+  switch (format) {
+    case 'json':
+      return io.out(`${safeJson(value, 2)}\n`)
+    case 'ndjson':
+      return io.out(`${safeJson(value)}\n`)
+    case 'yaml':
+      return io.out(safeYaml(value))
+    case 'raw':
+      return io.out(`${fitText(raw, Number.MAX_SAFE_INTEGER)}\n`)
+    case 'table':
+      return io.out(`${page()}\n`)
+    default:
+      throw new Error(`unhandled format ${String(format satisfies never)}`)
+  }
+}
+
+export function tableOf<Row>(io: Io, rows: readonly Row[], columns: readonly Column<Row>[], width: number): string {
+  const cells = rows.map((row) => columns.map(({ cell }) => cell(row)))
+  const natural = columns.map(({ head }, at) =>
+    Math.max(head.length, ...cells.map((row) => Array.from(fitText(row[at] ?? '', 10_000)).length)),
+  )
+  const fixed = natural.reduce((sum, one, at) => sum + GAP + (columns[at]?.flexible ? 0 : one), 0)
+  const flexible = columns.filter((column) => column.flexible).length
+  const share = Math.max(MIN_FLEXIBLE, Math.floor((width - fixed) / Math.max(1, flexible)))
+  const table = new Table({
+    head: columns.map(({ head }) => io.colors.bold(head)),
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': GAP },
+    chars: NO_LINES,
+  })
+  for (const [index, row] of rows.entries())
+    table.push(
+      columns.map(({ paint, flexible }, at) => {
+        const text = fitText(cells[index]?.[at] ?? '', flexible ? share : 10_000)
+        return paint ? paint(text, row) : text
+      }),
+    )
+  return table
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n')
+}
+
+const NO_LINES = {
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '',
+}
+
+function safeYaml(value: unknown): string {
+  const plain = stringify(value)
+  if (!hasUnsafe(plain.replaceAll('\n', ''))) return plain
+  // In double quotes every escape means what it says, so what is unsafe can be written as one (YAML 1.2.2, 5.7).
+  const quoted = stringify(value, { defaultStringType: 'QUOTE_DOUBLE', defaultKeyType: 'PLAIN', lineWidth: 0 })
+  return replaceUnsafe(quoted, (char) =>
+    char === '\n' ? char : String.raw`\U${(char.codePointAt(0) ?? 0).toString(16).padStart(8, '0')}`,
+  )
+}

@@ -1,0 +1,37 @@
+/** `firebreak rules`: what is looked for. */
+import { type Command, Option } from 'commander'
+import type { RuleShown } from '../api/rules.ts'
+import { listOptions, type ListOptions } from './list-options.ts'
+import { printList } from './output.ts'
+import { type Cli, verb } from './session.ts'
+
+export function addRuleVerbs(cli: Cli, program: Command): void {
+  const rules = program.command('rules').description('what is looked for')
+  listOptions(
+    verb<ListOptions & { readonly state?: string }>(
+      cli,
+      rules,
+      'list',
+      'list rules with their health',
+      async ({ api, io, format }, _args, { limit, state }) => {
+        const rows = await api.list<RuleShown>('/api/v1/rules', { state }, limit)
+        printList(io, format, rows, {
+          columns: [
+            {
+              head: 'STATE',
+              cell: (rule) => rule.state,
+              paint: (text, rule) => (rule.state === 'live' ? io.colors.green(text) : io.colors.red(text)),
+            },
+            { head: 'LEVEL', cell: (rule) => rule.level },
+            { head: 'MATCHES', cell: (rule) => String(rule.matches) },
+            { head: 'TITLE', cell: (rule) => rule.title, flexible: true },
+            { head: 'FILE', cell: (rule) => rule.file, flexible: true },
+            { head: 'WHY', cell: (rule) => rule.why ?? '', flexible: rows.some((rule) => rule.why !== null) },
+          ],
+          raw: (rule) => rule.id,
+          empty: 'No rules are loaded.',
+        })
+      },
+    ),
+  ).addOption(new Option('--state <state>', 'only in this state').choices(['live', 'refused']))
+}
