@@ -97,7 +97,8 @@ async function keep(
   const acked = stream?.acked_seq ?? header.first_seq - 1
   if (header.first_seq > acked + 1)
     return refuse('malformed', `the batch begins at ${header.first_seq}, and ${acked + 1} has not come yet`)
-  const cursor = { epoch: header.epoch, class: header.class, seq: Math.max(acked, header.last_seq) }
+  // Never further than this batch: an agent does not expect an ack of what it has not sent on this connection.
+  const cursor = { epoch: header.epoch, class: header.class, seq: header.last_seq }
   if (header.last_seq <= acked) return ok({ cursor, batchId: undefined, events: [], invalid: 0 })
   const fresh = taken.filter(({ seq }) => seq > acked)
   const sound = fresh.filter((line): line is SoundLine => line.event !== undefined)
