@@ -13,17 +13,7 @@ import type { TrustStore } from '../identity/trust-store.ts'
 import type { Session } from '../link/handshake.ts'
 import type { Log } from '../log.ts'
 import type { Ceiling } from './ceiling.ts'
-import {
-  ageOf,
-  type Examined,
-  examine,
-  isUnfit,
-  judgeRight,
-  type Position,
-  sha256,
-  trustTime,
-  type Unfit,
-} from './examine.ts'
+import { ageOf, type Examined, examine, isUnfit, judgeRight, type Position, trustTime, type Unfit } from './examine.ts'
 import { type CommandEntry, openJournal, type ReceivedCommand } from './journal.ts'
 import { ORDERS_LOG } from './log-names.ts'
 import { type Answer, answerOf, Receipts } from './receipts.ts'
@@ -156,7 +146,7 @@ class JournaledOrders implements Orders {
     const entry = this.#journal.commands.get(cmdId)
     const command = entry?.command ?? {
       cmd_id: cmdId,
-      sha256: sha256(Buffer.from(cmdId)),
+      sha256: FORGOTTEN,
       type: 'isolate-host' as const,
     }
     this.receipts.record([], [answerOf(command, effect)])

@@ -72,7 +72,8 @@ export const CollectorStatus = Type.Object(
 )
 export type CollectorStatus = Type.Static<typeof CollectorStatus>
 
-export const CONTAINMENT_PHASES = ['none', 'applying', 'isolated', 'releasing'] as const
+/** unknown: the agent cannot read its own state; the rules are left as they are. */
+export const CONTAINMENT_PHASES = ['none', 'applying', 'isolated', 'releasing', 'unknown'] as const
 
 export const AgentMessage = Type.Union([
   message('enrol_hello', { v: Type.Literal(1), nonce: Bytes32 }),
