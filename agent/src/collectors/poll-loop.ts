@@ -2,8 +2,10 @@ import { performance } from 'node:perf_hooks'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import { reasonOf } from '@firebreak/shared/result.ts'
 
-/** A look takes at most this share of the time; a slower host is looked at less often, and says so. */
+/** Looks take at most this share of a core; a larger host is looked at less often, and says so. */
 const MAX_DUTY = 0.25
+/** One slow look is no trouble. */
+const SLOW_LOOKS = 5
 
 /** Looks at a source again and again. A look that throws is told in `trouble`, and the next one comes all the same. */
 export class PollLoop {
@@ -13,7 +15,8 @@ export class PollLoop {
   #stop: AbortController | undefined
   #running: Promise<void> | undefined
   #trouble: string | undefined
-  #slow: string | undefined
+  #slowLooks = 0
+  #waitMs = 0
 
   constructor(clock: Pick<Clock, 'sleep'>, intervalMs: number, look: (signal: AbortSignal) => Promise<void> | void) {
     this.#clock = clock
@@ -36,7 +39,8 @@ export class PollLoop {
 
   /** Why it does not look as it should, in words. */
   get trouble(): string | undefined {
-    return this.#trouble ?? this.#slow
+    if (this.#trouble !== undefined || this.#slowLooks < SLOW_LOOKS) return this.#trouble
+    return `looks take so long that the next comes after ${Math.round(this.#waitMs)} ms instead of ${this.#intervalMs} ms`
   }
 
   async #run(signal: AbortSignal): Promise<void> {
@@ -48,6 +52,7 @@ export class PollLoop {
   /** Returns how long to wait before the next look, ms. */
   async #lookOnce(signal: AbortSignal): Promise<number> {
     const started = performance.now()
+    const before = process.threadCpuUsage()
     try {
       await this.#look(signal)
       this.#trouble = undefined
@@ -55,12 +60,12 @@ export class PollLoop {
       this.#trouble = reasonOf(error)
     }
     const tookMs = performance.now() - started
-    const wait = Math.max(this.#intervalMs - tookMs, tookMs / MAX_DUTY - tookMs)
-    this.#slow =
-      wait > 2 * this.#intervalMs
-        ? `one look takes ${Math.round(tookMs)} ms, so the next comes after ${Math.round(wait)} ms`
-        : undefined
-    return wait
+    // Its own processor time counts, not that it had to wait for others: who burns the processor must not make us look away.
+    const { user, system } = process.threadCpuUsage(before)
+    const costMs = (user + system) / 1_000
+    this.#waitMs = Math.max(this.#intervalMs - tookMs, costMs / MAX_DUTY - tookMs, this.#intervalMs / 10)
+    this.#slowLooks = tookMs + this.#waitMs > 2 * this.#intervalMs ? this.#slowLooks + 1 : 0
+    return this.#waitMs
   }
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {

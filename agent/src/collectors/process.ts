@@ -22,6 +22,8 @@ import { type ProcessImage, type ProcessStat, ProcfsReader, exitCodeOf } from '.
 const TICK_MS = 10
 /** This long after its first sight a process is looked at every time: that is when it execs. */
 const YOUNG_MS = 3_000
+/** A child that still runs its parent's image gets this long to exec before it is told as a fork. */
+const HOLD_MS = 100
 /** Every older process is looked at once in this time. */
 const SWEEP_MS = 1_000
 /** A few processes hide their executable even from root; more than this share means that the agent lacks rights. */
@@ -43,7 +45,7 @@ interface Entry {
   stat: ProcessStat
   readonly firstSeenMs: number
   lastSeen: number
-  /** Seen with its parent's image and not yet told: the next look shows whether it was about to exec. */
+  /** Seen with its parent's image and not yet told: the next looks show whether it was about to exec. */
   isHeld: boolean
   hasEnded: boolean
 }
@@ -172,7 +174,7 @@ class ProcessCollector implements Collector {
     } else if (hasOtherImage(entry.stat, stat)) {
       this.#takeImage(entry, stat)
     } else {
-      this.#announceHeld(entry, 'fork')
+      if (this.#nowMs - entry.firstSeenMs >= HOLD_MS) this.#announceHeld(entry, 'fork')
       entry.stat = stat
     }
     return 'same'
