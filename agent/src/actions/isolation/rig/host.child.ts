@@ -1,5 +1,5 @@
 /** The actions of an agent inside the namespace of the host to isolate, driven over a pipe; can be killed at a named step. */
-import { createPublicKey, randomBytes, verify } from 'node:crypto'
+import { createPublicKey, type KeyObject, randomBytes, verify } from 'node:crypto'
 import { connect } from 'node:net'
 import { systemClock } from '@firebreak/shared/clock.ts'
 import type { IsolateHost } from '@firebreak/shared/commands/isolate-host.ts'
@@ -7,7 +7,7 @@ import { ok, refuse, type Result } from '@firebreak/shared/result.ts'
 import type { ControllerAddress, ControllerLink } from '../../../link/controller-link.ts'
 import { silentLog } from '../../../log.ts'
 import { createLinuxPlatform } from '../../../platform/linux/linux.ts'
-import { createActions } from '../../actions.ts'
+import { type ActionTable, createActions } from '../../actions.ts'
 import type { IsolationTiming } from '../isolation.ts'
 
 export interface HostSettings {
@@ -35,14 +35,13 @@ export type HostCall =
       readonly cmdId: string
       readonly crashAt?: string
     }
+  | { readonly call: 'open'; readonly settings: HostSettings }
+  | { readonly call: 'close' }
   | { readonly call: 'resume' | 'stop' | 'containment' }
   | { readonly call: 'release-locally'; readonly code: string }
 
-const settings = JSON.parse(process.argv[2] ?? '{}') as HostSettings
-const publicKey = createPublicKey(Buffer.from(settings.publicKey, 'base64url').toString())
-
 /** A signed answer to a fresh nonce from any controller, over a new connection. */
-function ask(address: ControllerAddress, timeoutMs: number): Promise<boolean> {
+function ask(address: ControllerAddress, publicKey: KeyObject, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const nonce = randomBytes(32)
     const socket = connect({ host: address.ip, port: address.port })
@@ -59,32 +58,50 @@ function ask(address: ControllerAddress, timeoutMs: number): Promise<boolean> {
     })
   })
 }
-const link: ControllerLink = {
-  controllers: () => Promise.resolve(settings.controllers),
-  async confirm(timeoutMs): Promise<Result<number, 'unreachable' | 'bad_signature'>> {
-    const start = performance.now()
-    while (performance.now() - start < timeoutMs) {
-      const left = timeoutMs - (performance.now() - start)
-      const answers = await Promise.all(settings.controllers.map((address) => ask(address, Math.min(left, 1_000))))
-      if (answers.includes(true)) return ok(performance.now() - start)
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
-    return refuse('unreachable', 'no signed answer')
-  },
+function linkTo({ controllers, publicKey }: HostSettings): ControllerLink {
+  const key = createPublicKey(Buffer.from(publicKey, 'base64url').toString())
+  return {
+    controllers: () => Promise.resolve(controllers),
+    async confirm(timeoutMs): Promise<Result<number, 'unreachable' | 'bad_signature'>> {
+      const start = performance.now()
+      while (performance.now() - start < timeoutMs) {
+        const left = timeoutMs - (performance.now() - start)
+        const answers = await Promise.all(controllers.map((address) => ask(address, key, Math.min(left, 1_000))))
+        if (answers.includes(true)) return ok(performance.now() - start)
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+      return refuse('unreachable', 'no signed answer')
+    },
+  }
 }
 
-const { actions, containment, isReleaseCode, releaseLocally } = createActions({
-  platform: createLinuxPlatform({ network: { resolvConf: settings.resolvConf, leaseFolders: settings.leaseFolders } }),
-  link,
-  stateDir: settings.stateDir,
-  clock: systemClock,
-  log: silentLog,
-  emit: (event) => process.send?.({ event }),
-  onEnded: async (ended) => {
-    process.send?.({ ended })
-  },
-  timing: settings.timing,
-})
+let table: ActionTable | undefined
+function opened(): ActionTable {
+  if (!table) throw new Error('open first')
+  return table
+}
+/** As a start of the agent on this state. */
+async function open(settings: HostSettings): Promise<void> {
+  await close()
+  table = createActions({
+    platform: createLinuxPlatform({
+      network: { resolvConf: settings.resolvConf, leaseFolders: settings.leaseFolders },
+    }),
+    link: linkTo(settings),
+    stateDir: settings.stateDir,
+    clock: systemClock,
+    log: silentLog,
+    emit: (event) => process.send?.({ event }),
+    onEnded: async (ended) => {
+      process.send?.({ ended })
+    },
+    timing: settings.timing,
+  })
+}
+async function close(): Promise<void> {
+  await table?.actions['isolate-host'].stop()
+  table = undefined
+}
 
 const crasher = (crashAt: string | undefined) => (name: string) => {
   if (name === crashAt) process.kill(process.pid, 'SIGKILL')
@@ -94,6 +111,9 @@ const report = async (effect: object) => {
 }
 
 async function answer(call: HostCall): Promise<unknown> {
+  if (call.call === 'open') return open(call.settings)
+  if (call.call === 'close') return close()
+  const { actions, containment, isReleaseCode, releaseLocally } = opened()
   switch (call.call) {
     case 'check':
     case 'isolate':

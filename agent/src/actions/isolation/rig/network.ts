@@ -22,7 +22,9 @@ export class Network {
   readonly #folder = mkdtempSync(join(tmpdir(), 'fbt-'))
   readonly #keys = generateKeyPairSync('ed25519')
   readonly #peers = new Map<Place, Remote<PeerCall>>()
-  #hosts = 0
+  readonly #idle: Remote<HostCall>[] = []
+  readonly #usual = new WeakSet<Remote<HostCall>>()
+  #commands = 0
 
   async start(): Promise<this> {
     writeFileSync(join(this.#folder, 'resolv.conf'), `nameserver ${ADDRESSES.stranger.v4}\n`)
@@ -71,13 +73,27 @@ export class Network {
       ...(all.unprivileged ? ['setpriv', '--bounding-set=-net_admin', '--inh-caps=-net_admin'] : []),
     ]
     const script = fileURLToPath(new URL('host.child.ts', import.meta.url))
-    const agent = new Remote<HostCall>(this.namespaces.spawn('host', script, [JSON.stringify(all)], without))
+    const idle = without.length === 0 ? this.#idle.pop() : undefined
+    const agent = idle ?? new Remote<HostCall>(this.namespaces.spawn('host', script, [], without))
+    if (without.length === 0) this.#usual.add(agent)
     await agent.ready
+    await agent.call({ call: 'open', settings: all })
     return agent
   }
 
+  /** Ends these agents as a stop does; those that live are used again. */
+  async giveBack(agents: readonly Remote<HostCall>[]): Promise<void> {
+    for (const agent of agents) {
+      if (!agent.isAlive) continue
+      await agent.call({ call: 'close' })
+      if (!this.#usual.has(agent)) continue
+      agent.told.length = 0
+      this.#idle.push(agent)
+    }
+  }
+
   newCommandId(): string {
-    return `01900000-0000-7000-8000-${String(++this.#hosts).padStart(12, '0')}`
+    return `01900000-0000-7000-8000-${String(++this.#commands).padStart(12, '0')}`
   }
 
   /** What a reboot does to the rules: all are gone, and the boot unit loads the file when it is there. */

@@ -38,6 +38,10 @@ export class Remote<Call> {
     })
   }
 
+  get isAlive(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
   call<T>(call: Call): Promise<T> {
     const id = this.#next++
     return new Promise((resolve, reject) => {
