@@ -31,6 +31,8 @@ export interface PlanOptions {
   readonly placeholders?: Placeholders
   /** Try every rule on every event, whatever log source it is meant for. */
   readonly anyLogSource?: boolean
+  /** Off: every rule of the log source is evaluated on every event. For checking that the prefilter hides nothing. */
+  readonly prefilter?: boolean
 }
 
 export interface RuleMatch {
@@ -76,7 +78,7 @@ export function compilePlan(rules: readonly SigmaRule[], options: PlanOptions = 
   const compiled: CompiledRule[] = []
   for (const each of prepared) {
     try {
-      compiled.push(compile(each, fields, popularity))
+      compiled.push(compile(each, fields, popularity, options.prefilter ?? true))
     } catch (thrown) {
       refused.push(refusalOf(thrown, each.rule))
     }
@@ -144,13 +146,14 @@ function compile(
   { rule, selections, condition }: Prepared,
   fields: FieldNames,
   popularity: (literal: Literal) => number,
+  prefilter: boolean,
 ): CompiledRule {
   const compiled = new Map([...selections].map(([name, detection]) => [name, compileDetection(detection, fields)]))
   return {
     rule,
     match: Object.freeze({ rule }),
     predicate: every([compileCondition(condition, compiled)]).predicate,
-    requirement: requirementOf(condition, selections, fields, popularity),
+    requirement: prefilter ? requirementOf(condition, selections, fields, popularity) : null,
   }
 }
 
