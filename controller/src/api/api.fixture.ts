@@ -5,9 +5,7 @@ import { join } from 'node:path'
 import { FakeClock } from '@firebreak/shared/clock.fake.ts'
 import { COMMAND_CARDS } from '@firebreak/shared/commands/catalogue.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
-import { type AgentId, type CommandId, newId } from '@firebreak/shared/ids.ts'
-import { ok, refuse } from '@firebreak/shared/result.ts'
-import { generateSeed, signingKeyOf } from '@firebreak/shared/trust/ed25519.ts'
+import type { AgentId, CommandId } from '@firebreak/shared/ids.ts'
 import type { InjectOptions } from 'fastify'
 import type { Insertable } from 'kysely'
 import { pino } from 'pino'
@@ -16,33 +14,58 @@ import { Compile } from 'typebox/compile'
 import { Value } from 'typebox/value'
 import { createTokens } from '../access/tokens.ts'
 import { createAuditLog } from '../audit/audit-log.ts'
-import { type Orders, ROLES, type Role } from '../orders/orders.ts'
+import type { RuleStatus } from '../detect/index.ts'
+import { createFleet } from '../fleet/fleet.ts'
+import { createJoinTokens } from '../fleet/join-tokens.ts'
+import { fleetMetrics } from '../fleet/log-names.ts'
+import { roomLog } from '../log.ts'
+import { ROLES, type Role } from '../orders/orders.ts'
+import { createOrders } from '../orders/orders-room.ts'
 import { createMemoryBus } from '../store/bus/memory-bus.ts'
 import { openStateStore } from '../store/state/sqlite-store.ts'
 import type { Tables } from '../store/state/tables.ts'
 import type { TelemetryStore } from '../store/telemetry/telemetry-store.ts'
+import { createTriage } from '../triage/triage.ts'
+import { TriageConfig } from '../triage/triage-config.ts'
+import { openControllerTrust } from '../trust/controller-trust.ts'
 import { ApiConfig } from './api-config.ts'
-import type { ApiDeps, RuleStatus } from './api-deps.ts'
-import { createApi } from './server.ts'
+import type { ApiDeps } from './api-deps.ts'
+import { createApi, type TlsMaterial } from './server.ts'
 
 export const NOW = Date.UTC(2026, 10, 24, 12)
 export const AGENT = 'aaaabbbbccccddddeeeeffff22' as AgentId
 export const OTHER_AGENT = 'bbbbbbbbccccddddeeeeffff33' as AgentId
 
-export async function startApi(
-  changes: { readonly config?: Partial<ApiConfig>; readonly deps?: Partial<ApiDeps> } = {},
-) {
+interface Changes {
+  readonly config?: Partial<ApiConfig>
+  readonly deps?: Partial<ApiDeps>
+  readonly tls?: TlsMaterial
+  /** In memory when left out: the engine takes a second to start and only searches need it. */
+  readonly telemetry?: TelemetryStore
+}
+
+export async function startApi(changes: Changes = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'fb-api-'))
   const clock = new FakeClock(NOW)
   const log = pino({ level: 'silent' })
+  const metrics = new Registry()
   const state = await openStateStore(join(dir, 'state.db'))
   const bus = createMemoryBus(() => {})
-  const audit = createAuditLog(state, clock, signingKeyOf(generateSeed()))
+  const trust = await openControllerTrust({
+    stateDir: dir,
+    publicAddresses: ['192.0.2.1:8421'],
+    ownAddresses: [],
+    nowMs: NOW,
+  })
+  const audit = createAuditLog(state, clock, trust.auditKey)
   const tokens = createTokens({ state, audit, clock })
   const secrets = new Map<Role, string>()
   for (const role of ROLES) secrets.set(role, (await tokens.create({ name: `${role}-1`, role }, 'system')).secret)
   const events: Event[] = []
   const rules: RuleStatus[] = []
+  const telemetry = changes.telemetry ?? telemetryOf(events)
+  const room = { state, audit, trust, bus, clock, log: roomLog(log), metrics, raise: async () => {} }
+  const orders = createOrders(room)
   const deps: ApiDeps = {
     clock,
     log,
@@ -50,16 +73,15 @@ export async function startApi(
     bus,
     audit,
     tokens,
-    telemetry: telemetryOf(events),
-    orders: ordersOf(),
-    joinTokens: {
-      create: async () => ({ tokenId: '0'.repeat(32), joinString: 'fb1.a.b' }),
-      revoke: async () => refuse('not_found', 'no such join token'),
-    },
-    controllers: () => ['192.0.2.1:8421'],
-    fleet: { revoke: async () => ok() },
-    releaseCodes: { read: async () => refuse('not_found', 'no code was made for it') },
-    rules: { list: () => rules },
+    telemetry,
+    orders,
+    releaseCodes: orders.releaseCodes,
+    fleet: createFleet({ ...room, metrics: fleetMetrics(metrics) }),
+    joinTokens: createJoinTokens(state, audit, trust, clock),
+    controllers: () => trust.trust().file.controllers,
+    triage: createTriage({ ...room, store: state, telemetry }, Value.Create(TriageConfig)),
+    rules: { ruleList: () => rules },
+    playbooks: { playbookList: () => [] },
     readiness: {
       check: async () => ({
         store: { ready: state.healthy() },
@@ -68,30 +90,11 @@ export async function startApi(
         rules: { ready: true },
       }),
     },
-    metrics: new Registry(),
+    metrics,
     ...changes.deps,
   }
   const config: ApiConfig = { ...Value.Create(ApiConfig), ...changes.config }
-  const api = await createApi(deps, config)
-
-  function ordersOf(): Orders {
-    return {
-      async propose(intent) {
-        const id = newId<'command'>(clock.now())
-        const at = new Date(clock.now()).toISOString()
-        await state.write(async (tx) => {
-          await tx
-            .insertInto('commands')
-            .values({ ...commandRow(id), agent_id: intent.agentId, type: intent.type, created_at: at, updated_at: at })
-            .execute()
-        })
-        return ok({ id, agentId: intent.agentId, type: intent.type, state: 'queued', code: null, why: null })
-      },
-      cancel: async () => refuse('not_cancellable', 'the host has it already'),
-      settled: async (id) => ({ id, agentId: AGENT, type: 'isolate-host', state: 'verified', code: null, why: null }),
-      preview: async () => ok({ hostname: 'web-1', connected: true, protected: false }),
-    }
-  }
+  const api = await createApi(deps, config, changes.tls)
 
   return {
     api,
@@ -102,14 +105,23 @@ export async function startApi(
     bus,
     audit,
     tokens,
+    trust,
     events,
     rules,
     secretOf: (role: Role) => secrets.get(role) ?? '',
     /** As this role, or with no token at all. */
-    async call(role: Role | null, options: InjectOptions) {
+    async ask(role: Role | null, options: InjectOptions) {
       return await api.inject({
         ...options,
         headers: { ...(role ? { authorization: `Bearer ${secrets.get(role)}` } : {}), ...options.headers },
+      })
+    },
+    async addHost(agentId: string, hostname: string, more: Partial<Insertable<Tables['hosts']>> = {}) {
+      await state.write(async (tx) => {
+        await tx
+          .insertInto('hosts')
+          .values({ ...hostRow(agentId, hostname), ...more })
+          .execute()
       })
     },
     async stop() {

@@ -14,20 +14,24 @@ declare module 'fastify' {
   interface FastifyRequest {
     principal: Principal | null
   }
+  interface FastifyInstance {
+    /** `METHOD /url` of every route, and of those that access/route-rights.ts does not know. */
+    routeInventory: { readonly all: ReadonlySet<string>; readonly undecided: ReadonlySet<string> }
+  }
 }
 
-/** Returns the routes that nobody decided about, as they are added: with one of them the server must not start. */
-export function guardRoutes(
-  api: Api,
-  { tokens, clock, log }: Pick<ApiDeps, 'tokens' | 'clock' | 'log'>,
-): readonly string[] {
+/** Fills in the routes as they are added: with one that nobody decided about the server must not start. */
+export function guardRoutes(api: Api, { tokens, clock, log }: Pick<ApiDeps, 'tokens' | 'clock' | 'log'>): void {
   const guesses = createGuessLimit(clock)
-  const undecided: string[] = []
+  const inventory = { all: new Set<string>(), undecided: new Set<string>() }
+  api.decorate('routeInventory', inventory)
   api.decorateRequest('principal', null)
 
   api.addHook('onRoute', ({ method, url }) => {
-    for (const one of Array.isArray(method) ? method : [method])
-      if (guardOf(one, url) === undefined) undecided.push(`${one} ${url}`)
+    for (const one of Array.isArray(method) ? method : [method]) {
+      inventory.all.add(`${one} ${url}`)
+      if (guardOf(one, url) === undefined) inventory.undecided.add(`${one} ${url}`)
+    }
   })
 
   api.addHook('onRequest', async (request, reply) => {
@@ -55,7 +59,6 @@ export function guardRoutes(
     }
     request.principal = who.value
   })
-  return undecided
 }
 
 export function principalOf(request: FastifyRequest): Principal {

@@ -1,6 +1,7 @@
 /** Facts from hosts, searched. */
 import { EVENT_CLASSES } from '@firebreak/shared/events/classes.ts'
 import { Event } from '@firebreak/shared/events/event.ts'
+import { Fault } from '@firebreak/shared/result.ts'
 import { Type } from 'typebox'
 import type { EventQuery } from '../store/telemetry/telemetry-store.ts'
 import type { Api } from './api.ts'
@@ -51,17 +52,20 @@ export function eventRoutes(api: Api, { telemetry, clock }: Pick<ApiDeps, 'telem
       const limit = query.limit ?? PAGE.default
       const edge = edgeOf(decodeCursor('events', query.cursor))
       const seen = new Set(edge?.ids)
-      const until = edge?.time ?? query.until
+      const since = timeOf('since', query.since)
+      const until = edge?.time ?? timeOf('until', query.until)
       const search: EventQuery = {
         ...(query.host === undefined ? {} : { agentId: query.host }),
         ...(query.class === undefined ? {} : { class: query.class }),
-        ...(query.since === undefined ? {} : { since: query.since }),
+        ...(since === undefined ? {} : { since }),
         ...(until === undefined ? {} : { until }),
         ...(query.text === undefined ? {} : { text: query.text }),
         ...(query.field === undefined ? {} : { fields: fieldsOf(query.field) }),
         limit: limit + 1 + seen.size,
       }
-      const found = (await telemetry.search(search)).filter((event) => !seen.has(event.event.id ?? ''))
+      const found = (await searched(async () => await telemetry.search(search))).filter(
+        (event) => !seen.has(event.event.id ?? ''),
+      )
       const items = found.slice(0, limit)
       return { items, next: found.length > limit ? nextCursor(items, edge) : null }
     },
@@ -90,8 +94,32 @@ export function eventRoutes(api: Api, { telemetry, clock }: Pick<ApiDeps, 'telem
       },
     },
     async ({ query: { field, value, before } }) =>
-      await telemetry.prevalence(field, value, before ?? new Date(clock.now()).toISOString()),
+      await searched(
+        async () =>
+          await telemetry.prevalence(field, value, timeOf('before', before) ?? new Date(clock.now()).toISOString()),
+      ),
   )
+}
+
+/** Which fields are searched by is the store's to know. */
+async function searched<T>(search: () => Promise<T>): Promise<T> {
+  try {
+    return await search()
+  } catch (thrown) {
+    if (!(thrown instanceof Fault) || thrown.code !== 'unknown_field') throw thrown
+    throw new ProblemError('bad_request', thrown.message, [{ field: 'query.field', why: thrown.message }])
+  }
+}
+
+/** To the millisecond, as the store keeps it; a time that does not exist would be its fault there. */
+function timeOf(name: string, text: string | undefined): string | undefined {
+  if (text === undefined) return undefined
+  const at = Date.parse(text)
+  if (Number.isNaN(at)) {
+    const field = `query.${name}`
+    throw new ProblemError('bad_request', `${field}: there is no such time`, [{ field, why: 'there is no such time' }])
+  }
+  return new Date(at).toISOString()
 }
 
 function fieldsOf(conditions: readonly string[]): Record<string, string> {
@@ -117,12 +145,18 @@ interface Edge {
 }
 
 function nextCursor(items: readonly Event[], before: Edge | undefined): string {
-  const time = items.at(-1)?.['@timestamp'] ?? ''
-  const ids = items.filter((event) => event['@timestamp'] === time).map((event) => event.event.id ?? '')
+  const last = items.at(-1)
+  const time = last ? millisecondOf(last) : ''
+  const ids = items.filter((event) => millisecondOf(event) === time).map((event) => event.event.id ?? '')
   const shown = before?.time === time ? [...before.ids, ...ids] : ids
   if (shown.length > MAX_EDGE)
     throw new ProblemError('bad_request', `more than ${MAX_EDGE} events have the time ${time}; narrow the search`)
   return encodeCursor('events', JSON.stringify([time, ...shown]))
+}
+
+/** Events are ordered to the millisecond, whatever more their host wrote. */
+function millisecondOf(event: Event): string {
+  return new Date(Date.parse(event['@timestamp'])).toISOString()
 }
 
 function edgeOf(key: string | undefined): Edge | undefined {

@@ -3,7 +3,7 @@ import { Type } from 'typebox'
 import type { Alert, Signal } from './alerts.ts'
 import type { ApiDeps } from './api-deps.ts'
 import type { Command } from './commands.ts'
-import { recordOf } from './json-column.ts'
+import { isRecord, recordOf } from './json-column.ts'
 import type { RunWithSteps } from './runs.ts'
 import { closed, orNull } from './schemas.ts'
 
@@ -98,14 +98,16 @@ async function peopleOf(state: ApiDeps['state'], incidentId: string): Promise<Ti
   )
 }
 
-/** `status: open → closed, verdict: none → benign`. */
-function changeOf(action: string, { before, after, reason }: Record<string, unknown>): string {
-  if (typeof before !== 'object' || before === null || typeof after !== 'object' || after === null) return action
-  const old: Record<string, unknown> = { ...before }
+/** `status: open → closed, assignee: none → ann (reason)`. */
+function changeOf(action: string, detail: Readonly<Record<string, unknown>>): string {
+  const { before, after, verdict, reason } = detail
+  const why = typeof reason === 'string' && reason !== '' ? ` (${reason})` : ''
+  if (verdict !== undefined) return `verdict: ${wordOf(before)} → ${wordOf(verdict)}${why}`
+  if (!isRecord(before) || !isRecord(after)) return action
   const changes = Object.entries(after)
-    .filter(([key, value]) => old[key] !== value)
-    .map(([key, value]) => `${key}: ${wordOf(old[key])} → ${wordOf(value)}`)
-  return `${changes.join(', ') || action}${typeof reason === 'string' ? ` (${reason})` : ''}`
+    .filter(([key, value]) => before[key] !== value)
+    .map(([key, value]) => `${key}: ${wordOf(before[key])} → ${wordOf(value)}`)
+  return `${changes.join(', ') || action}${why}`
 }
 
 function wordOf(value: unknown): string {

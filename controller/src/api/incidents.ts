@@ -4,7 +4,7 @@ import { CONTAINMENT_PHASES } from '@firebreak/shared/wire/messages.ts'
 import type { Selectable } from 'kysely'
 import { Type } from 'typebox'
 import type { Tables } from '../store/state/tables.ts'
-import { SEVERITIES } from '../triage/index.ts'
+import { ROUTES, SEVERITIES, VERDICTS } from '../triage/index.ts'
 import {
   Alert,
   alertView,
@@ -30,9 +30,6 @@ import { RunWithSteps, withSteps } from './runs.ts'
 import { AgentIdText, closed, IdParams, orNull, Texts } from './schemas.ts'
 
 export const INCIDENT_STATUSES = ['open', 'in_progress', 'contained', 'closed'] as const
-/** benign: it happened as seen and was allowed, such as a test or an administrator's work. */
-export const VERDICTS = ['true_positive', 'false_positive', 'benign'] as const
-const ROUTES = ['act', 'ask', 'log'] as const
 const MAX_PARTS = 200
 
 export const Incident = closed(
@@ -49,7 +46,7 @@ export const Incident = closed(
     escalated_why: orNull(Type.String({ description: 'Why it was handed to a person.' })),
     merged_into: orNull(Type.String({ description: 'Incident that it turned out to be part of.' })),
     status: Type.Enum([...INCIDENT_STATUSES]),
-    verdict: orNull(Type.String({ description: VERDICTS.join(', ') })),
+    verdict: orNull(Type.Enum([...VERDICTS])),
     assignee: orNull(Type.String()),
     hosts: Texts('Agent ids.'),
     techniques: Texts('ATT&CK technique ids.'),
@@ -91,7 +88,6 @@ export type IncidentPage = Type.Static<typeof IncidentPage>
 const IncidentEdit = Type.Object(
   {
     status: Type.Optional(Type.Enum([...INCIDENT_STATUSES], { description: 'closed closes its alerts too.' })),
-    verdict: Type.Optional(orNull(Type.Enum([...VERDICTS]))),
     assignee: Type.Optional(orNull(Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$' }))),
     reason: Type.Optional(Type.String({ maxLength: 1024, description: 'For the audit log.' })),
   },
@@ -163,7 +159,7 @@ export function incidentRoutes(
     {
       schema: {
         tags: ['incidents'],
-        summary: 'Give a verdict, assign it or change its status',
+        summary: 'Assign it or change its status',
         params: IdParams,
         headers: Type.Object({
           'if-match': Type.Optional(Type.String({ maxLength: 512, description: 'ETag that was read.' })),
@@ -184,7 +180,7 @@ export function incidentRoutes(
         const after: Incident = { ...before, ...edit, updated_at: at }
         await tx
           .updateTable('incidents')
-          .set({ status: after.status, verdict: after.verdict, assignee: after.assignee, updated_at: at })
+          .set({ status: after.status, assignee: after.assignee, updated_at: at })
           .where('id', '=', id)
           .execute()
         if (after.status === 'closed' && before.status !== 'closed')
@@ -280,6 +276,7 @@ export function incidentView(row: Selectable<Tables['incidents']>): Incident {
   return {
     ...row,
     severity: severityOf(row.severity),
+    verdict: VERDICTS.find((verdict) => verdict === row.verdict) ?? null,
     parts: partsOf(row.parts),
     hosts: textsOf(row.hosts),
     techniques: textsOf(row.techniques),

@@ -10,6 +10,7 @@ type DoorProblem =
   | 'bad_request'
   | 'bad_cursor'
   | 'malformed'
+  | 'merged'
   | 'precondition_failed'
   | 'precondition_required'
   | 'too_large'
@@ -31,6 +32,7 @@ export const PROBLEMS = {
   not_found: { status: 404, title: 'There is no such thing' },
   unknown_host: { status: 404, title: 'No such host' },
   conflicting_key: { status: 409, title: 'The idempotency key was used for something else' },
+  merged: { status: 409, title: 'It lives on in another incident' },
   not_cancellable: { status: 409, title: 'The host has the command already' },
   protected_host: { status: 409, title: 'The host is protected' },
   revoked_host: { status: 409, title: 'The host was revoked' },

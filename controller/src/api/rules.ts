@@ -37,7 +37,7 @@ export function ruleRoutes(api: Api, { rules }: Pick<ApiDeps, 'rules'>): void {
       const limit = query.limit ?? PAGE.default
       const after = decodeCursor('rules', query.cursor)
       const wanted = rules
-        .list()
+        .ruleList()
         .filter((rule) => query.state === undefined || rule.state === query.state)
         .map((rule) => ({ rule, key: `${rule.file}\0${rule.id}` }))
         .filter(({ key }) => after === undefined || key > after)

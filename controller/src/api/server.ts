@@ -23,12 +23,14 @@ import { incidentRoutes } from './incidents.ts'
 import { joinTokenRoutes } from './join-tokens.ts'
 import { measureRequests, metricsRoutes } from './metrics.ts'
 import { openApi } from './open-api.ts'
+import { playbookRoutes } from './playbooks.ts'
 import { ruleRoutes } from './rules.ts'
 import { runRoutes } from './runs.ts'
 import { DOCS_CSP, secureHeaders } from './secure-headers.ts'
 import { streamRoutes } from './stream.ts'
 import { systemRoutes } from './system.ts'
 import { tokenRoutes } from './tokens.ts'
+import { verdictRoutes } from './verdicts.ts'
 import { compileValidator } from './validate.ts'
 
 export interface TlsMaterial {
@@ -47,7 +49,7 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
   secureHeaders(api)
   answerFailures(api, deps)
   measureRequests(api, deps)
-  const undecided = guardRoutes(api, deps)
+  guardRoutes(api, deps)
   await api.register(rateLimit, { max: config.requests_per_minute, timeWindow: 60_000, cache: 10_000 })
   await api.register(swagger, openApi)
   await api.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_CSP })
@@ -63,6 +65,8 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
     commandRoutes,
     eventRoutes,
     ruleRoutes,
+    playbookRoutes,
+    verdictRoutes,
     auditRoutes,
     tokenRoutes,
   ])
@@ -70,9 +74,10 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
   streamRoutes(api, deps, config)
   api.get('/openapi.json', { schema: { hide: true } }, () => api.swagger())
   await api.ready()
-  if (undecided.length > 0) {
+  const { undecided } = api.routeInventory
+  if (undecided.size > 0) {
     await api.close()
-    throw new Fault('route_without_right', `access/route-rights.ts has no entry for ${undecided.join(', ')}`)
+    throw new Fault('route_without_right', `access/route-rights.ts has no entry for ${[...undecided].join(', ')}`)
   }
   return api
 }

@@ -51,6 +51,7 @@ export const EXIT_OF_PROBLEM = {
   revoked_host: 'refused',
   not_cancellable: 'refused',
   conflicting_key: 'failed',
+  merged: 'failed',
   precondition_failed: 'failed',
   rate_limited: 'failed',
   internal: 'failed',

@@ -1,7 +1,7 @@
 /** `firebreak incidents`: alerts that belong together, and what is done about them. */
 import { Argument, type Command, Option } from 'commander'
-import { INCIDENT_STATUSES, type Incident, type IncidentPage, VERDICTS } from '../api/incidents.ts'
-import { SEVERITIES } from '../triage/index.ts'
+import { INCIDENT_STATUSES, type Incident, type IncidentPage } from '../api/incidents.ts'
+import { SEVERITIES, VERDICTS } from '../triage/index.ts'
 import { ageText } from './durations.ts'
 import { incidentPage } from './incident-page.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
@@ -17,7 +17,6 @@ interface IncidentListOptions extends ListOptions {
 }
 interface EditOptions {
   readonly reason?: string
-  readonly close?: boolean
 }
 
 export function addIncidentVerbs(cli: Cli, program: Command): void {
@@ -65,12 +64,16 @@ export function addIncidentVerbs(cli: Cli, program: Command): void {
     cli,
     incidents,
     'verdict <id>',
-    'say what it was',
-    async (session, [id = '', verdict = ''], { reason, close }) =>
-      await edit(session, id, { verdict, ...(close === true ? { status: 'closed' } : {}) }, reason),
+    'say what it was; closes it and its alerts',
+    async ({ api, io, format }, [id = '', verdict = ''], { reason }) => {
+      const body = { verdict, reason: reason ?? 'judged by hand' }
+      const incident = await api.post<Incident>(`${pathOf(id)}/verdict`, body)
+      printOne(io, format, incident, incident.id, () => shortPage(incident, io.columns))
+    },
   )
-    .addArgument(new Argument('<verdict>', 'benign: it happened as seen and was allowed').choices([...VERDICTS]))
-    .option('--close', 'close it too')
+    .addArgument(
+      new Argument('<verdict>', 'benign: it happened as seen, and it was meant to happen').choices([...VERDICTS]),
+    )
     .option('--reason <text>', 'why; goes into the audit log')
 
   verb<EditOptions>(
@@ -104,14 +107,11 @@ async function edit(
     { ...change, ...(reason === undefined ? {} : { reason }) },
     etag ?? '*',
   )
-  printOne(
-    io,
-    format,
-    incident,
-    incident.id,
-    () =>
-      `${fitText(incident.title, io.columns - 4)}\n  status ${incident.status}, verdict ${incident.verdict ?? 'none'}, assignee ${incident.assignee ?? 'nobody'}`,
-  )
+  printOne(io, format, incident, incident.id, () => shortPage(incident, io.columns))
+}
+
+function shortPage(incident: Incident, width: number): string {
+  return `${fitText(incident.title, width - 4)}\n  status ${incident.status}, verdict ${incident.verdict ?? 'none'}, assignee ${incident.assignee ?? 'nobody'}`
 }
 
 function pathOf(id: string): string {

@@ -15,7 +15,7 @@ import { addIncidentVerbs } from './incidents.ts'
 import type { Io } from './io.ts'
 import { addJoinTokenVerbs } from './join-token.ts'
 import { addRuleVerbs } from './rules.ts'
-import { addRunVerbs } from './runs.ts'
+import { addPlaybookVerbs, addRunVerbs } from './runs.ts'
 import { type Cli, SHARED_OPTIONS, withSharedOptions } from './session.ts'
 import { safeText } from './terminal-text.ts'
 import { addTokenVerbs } from './tokens.ts'
@@ -78,6 +78,7 @@ ${exitCodesText()}`,
   addAlertVerbs(cli, program)
   addContainVerbs(cli, program)
   addCommandVerbs(cli, program)
+  addPlaybookVerbs(cli, program)
   addRunVerbs(cli, program)
   addEventVerbs(cli, program)
   addRuleVerbs(cli, program)

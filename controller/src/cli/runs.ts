@@ -1,5 +1,6 @@
 /** `firebreak runs`: playbooks at work. */
 import type { Command } from 'commander'
+import type { PlaybookShown } from '../api/playbooks.ts'
 import type { Run, RunWithSteps } from '../api/runs.ts'
 import { ageText, timeText } from './durations.ts'
 import { hostNames } from './host-names.ts'
@@ -45,6 +46,23 @@ export function addRunVerbs(cli: Cli, program: Command): void {
   verb(cli, runs, 'show <id>', 'show a run with its steps', async ({ api, io, format }, [id = '']) => {
     const found = await api.get<RunWithSteps>(`/api/v1/runs/${encodeURIComponent(id)}`)
     printOne(io, format, found, found.run.state, () => runLines(io, found, io.columns).join('\n'))
+  })
+}
+
+export function addPlaybookVerbs(cli: Cli, program: Command): void {
+  const playbooks = program.command('playbooks').description('what can be done by itself')
+  verb(cli, playbooks, 'list', 'list playbooks in force', async ({ api, io, format }) => {
+    const { items } = await api.get<{ items: PlaybookShown[] }>('/api/v1/playbooks')
+    printList(io, format, items, {
+      columns: [
+        { head: 'PLAYBOOK', cell: (playbook) => playbook.id },
+        { head: 'VERSION', cell: (playbook) => String(playbook.version) },
+        { head: 'TITLE', cell: (playbook) => playbook.title, flexible: true },
+        { head: 'FILE', cell: (playbook) => playbook.file, flexible: true },
+      ],
+      raw: (playbook) => playbook.id,
+      empty: 'No playbooks are loaded.',
+    })
   })
 }
 
