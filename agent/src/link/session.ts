@@ -14,6 +14,7 @@ import type { RawData } from 'ws'
 import type { Identity } from '../identity/identity.ts'
 import type { TrustStore } from '../identity/trust-store.ts'
 import type { Log } from '../log.ts'
+import { createTokenBucket, type TokenBucket } from '../token-bucket.ts'
 import type { Channel } from './channel.ts'
 import type { Session } from './handshake.ts'
 import { LINK_LOG } from './log-names.ts'
@@ -58,6 +59,8 @@ const URGENT: ReadonlySet<EventClass> = new Set(['alert', 'process', 'authentica
 const RESERVED_FOR_URGENT = 2
 const MAX_BUFFERED_BYTES = 256 * KiB
 const MAX_EARLY_FRAMES = 64
+const RECEIPTS_IN_FLIGHT = 32
+const RECEIPT_PACE = { burst: 200, perSecond: 40 }
 
 export class LiveSession {
   readonly session: Session
@@ -69,6 +72,9 @@ export class LiveSession {
   #end: ((end: SessionEnd) => void) | undefined
   #inFlight: { readonly class: EventClass; readonly last: number }[] = []
   #receiptSent: number
+  #receiptAcked: number
+  readonly #receiptPace: TokenBucket
+  #receiptTimer: NodeJS.Timeout | undefined
   #lastHeard: number
   #lastFlush = Number.NEGATIVE_INFINITY
   #flushTimer: NodeJS.Timeout | undefined
@@ -85,6 +91,8 @@ export class LiveSession {
     this.channel = channel
     this.#deps = deps
     this.#receiptSent = receiptSeq
+    this.#receiptAcked = receiptSeq
+    this.#receiptPace = createTokenBucket(deps.clock, RECEIPT_PACE)
     this.#early = [...early]
     this.#lastHeard = deps.clock.monotonic()
     this.ended = new Promise((resolve) => {
@@ -115,8 +123,17 @@ export class LiveSession {
     this.#flushSoon(URGENT.has(eventClass) ? URGENT_FLUSH_MS : BULK_FLUSH_MS)
   }
 
+  /** In order, a few at a time: a controller closes a connection that says too much at once. */
   sendReceipts(): void {
     for (const { seq, envelope } of this.#deps.outbox.after(this.#receiptSent)) {
+      if (seq > this.#receiptAcked + RECEIPTS_IN_FLIGHT) return
+      if (!this.#receiptPace.take()) {
+        this.#receiptTimer ??= setTimeout(() => {
+          this.#receiptTimer = undefined
+          this.sendReceipts()
+        }, this.#receiptPace.waitMs())
+        return
+      }
       this.#send({ t: 'receipt', envelope })
       this.#receiptSent = seq
     }
@@ -164,6 +181,7 @@ export class LiveSession {
   #gone(code: number, why: string): void {
     this.#stop.abort()
     clearTimeout(this.#flushTimer)
+    clearTimeout(this.#receiptTimer)
     this.#end?.({ code, why })
     this.#end = undefined
   }
@@ -192,7 +210,7 @@ export class LiveSession {
         return
       case 'receipt_ack':
         if (message.receipt_seq > this.#receiptSent) this.#reject('malformed', 'an ack of a receipt that was not sent')
-        else this.#deps.outbox.acked(message.receipt_seq)
+        else this.#receiptTaken(message.receipt_seq)
         return
       case 'confirmed':
         this.#confirmed(message)
@@ -221,6 +239,12 @@ export class LiveSession {
     }
     this.#inFlight = this.#inFlight.filter((batch) => batch.class !== ack.class || batch.last > ack.seq)
     this.#pump()
+  }
+
+  #receiptTaken(receiptSeq: number): void {
+    this.#receiptAcked = Math.max(this.#receiptAcked, receiptSeq)
+    this.#deps.outbox.acked(receiptSeq)
+    this.sendReceipts()
   }
 
   #confirmed({ nonce, keyid, sig }: Extract<ControllerMessage, { t: 'confirmed' }>): void {
