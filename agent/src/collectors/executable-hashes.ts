@@ -90,7 +90,7 @@ export class ExecutableHashes {
   }
 
   async #work(): Promise<void> {
-    for (let next = this.#queue.shift(); next; next = this.#queue.shift()) {
+    for (let next = this.#takeSmallest(); next; next = this.#takeSmallest()) {
       const digest = await this.#digest(next)
       this.#asked.delete(next.key)
       await closeFile(next.fd)
@@ -98,6 +98,15 @@ export class ExecutableHashes {
       if (this.#stop.signal.aborted) break
     }
     this.#working = undefined
+  }
+
+  /** Smallest first: an implant is small, and does not wait for the browsers and compilers of a busy host. */
+  #takeSmallest(): Waiting | undefined {
+    let smallest = 0
+    for (let at = 1; at < this.#queue.length; at++) {
+      if ((this.#queue[at]?.size ?? 0) < (this.#queue[smallest]?.size ?? 0)) smallest = at
+    }
+    return this.#queue.splice(smallest, 1)[0]
   }
 
   async #digest({ fd, key, size }: Waiting): Promise<string | undefined> {
