@@ -1,5 +1,5 @@
 /** The shape of a playbook as a person writes it. Its steps are `steps/`; the conditions are CEL over `facts.ts`. */
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import type { Condition } from './condition.ts'
 import type { Step } from './steps/steps.ts'

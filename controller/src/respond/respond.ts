@@ -14,6 +14,7 @@ import { readPlaybooks, SHIPPED_PLAYBOOKS } from './playbook-files.ts'
 import { parsePlaybook } from './playbook-parse.ts'
 import type { RespondConfig } from './respond-config.ts'
 import { type Advanced, advanceRun, type RunnerDeps } from './runner.ts'
+import { endedContainments, reopenAfter } from './ended-containment.ts'
 import { triggerRuns } from './trigger.ts'
 import { WorkQueue } from './work-queue.ts'
 
@@ -43,6 +44,8 @@ class RespondRoom implements Respond {
   /** One incident after the other: two looks at one must not start one run twice. */
   readonly #incidents: WorkQueue<IncidentId>
   readonly #runs: WorkQueue<RunId>
+  /** Commands of finished steps whose effect may have ended. */
+  readonly #ended: WorkQueue<CommandId>
   readonly #versions = new Map<string, Playbook>()
   #playbooks: readonly Playbook[] = []
   #health: PlaybooksHealth = { ready: false, live: 0, problems: [], why: 'the playbooks are not loaded yet' }
@@ -63,6 +66,7 @@ class RespondRoom implements Respond {
       playbookOf: (tx, sha256) => this.#playbookOf(tx, sha256),
     }
     this.#incidents = new WorkQueue(1, (id) => this.#withRetries({ incident_id: id }, () => this.#consider(id)))
+    this.#ended = new WorkQueue(1, (id) => this.#withRetries({ command_id: id }, () => this.#lookAtEnded(id)))
     this.#runs = new WorkQueue(config.runs_at_once, (id) => this.#withRetries({ run_id: id }, () => this.#advance(id)))
   }
 
@@ -82,14 +86,16 @@ class RespondRoom implements Respond {
     this.#stopping.abort()
     this.#incidents.close()
     this.#runs.close()
-    await Promise.all([this.#rescanning, this.#incidents.idle(), this.#runs.idle()])
+    this.#ended.close()
+    await Promise.all([this.#rescanning, this.#incidents.idle(), this.#runs.idle(), this.#ended.idle()])
   }
 
   async idle(): Promise<void> {
     // A look at an incident starts runs, and a run changes incidents.
-    while (this.#incidents.busy || this.#runs.busy) {
+    while (this.#incidents.busy || this.#runs.busy || this.#ended.busy) {
       await this.#incidents.idle()
       await this.#runs.idle()
+      await this.#ended.idle()
     }
   }
 
@@ -129,9 +135,14 @@ class RespondRoom implements Respond {
   }
 
   async #consider(incidentId: IncidentId): Promise<void> {
+    let from: number | undefined = 0
+    while (from !== undefined && !this.#stopping.signal.aborted) from = await this.#considerFrom(incidentId, from)
+  }
+
+  async #considerFrom(incidentId: IncidentId, from: number): Promise<number | undefined> {
     const { store, audit, clock, bus, log } = this.#deps
     const triggered = await store.write((tx) =>
-      triggerRuns(incidentId, {
+      triggerRuns(incidentId, from, {
         tx,
         audit,
         nowMs: clock.now(),
@@ -146,6 +157,7 @@ class RespondRoom implements Respond {
       bus.publish('run.changed', { runId: id })
     }
     if (triggered.escalated) bus.publish('incident.changed', { incidentId })
+    return triggered.next
   }
 
   async #advance(runId: RunId): Promise<void> {
@@ -174,13 +186,22 @@ class RespondRoom implements Respond {
   }
 
   async #commandChanged(commandId: CommandId): Promise<void> {
-    const waiting = await this.#deps.store.db
+    const steps = await this.#deps.store.db
       .selectFrom('run_steps')
-      .select('run_id')
+      .select(['run_id', 'state'])
       .where('command_id', '=', commandId)
-      .where('state', '=', 'running')
       .execute()
-    for (const { run_id } of waiting) this.#runs.add(run_id as RunId)
+    for (const { run_id, state } of steps) {
+      if (state === 'running') this.#runs.add(run_id as RunId)
+      else if (state === 'succeeded') this.#ended.add(commandId)
+    }
+  }
+
+  /** What was proved is not so any more. */
+  async #lookAtEnded(commandId: CommandId): Promise<void> {
+    const { store, audit, clock, bus } = this.#deps
+    const incidentId = await store.write((tx) => reopenAfter(tx, audit, commandId, clock.now()))
+    if (incidentId !== undefined) bus.publish('incident.changed', { incidentId })
   }
 
   /** What fails now is tried again shortly, and then at the next scan: nothing is lost, it is journaled. */
@@ -235,6 +256,7 @@ class RespondRoom implements Respond {
         .limit(SCAN_PAGE)
         .execute(),
     )((id) => this.#incidents.add(id as IncidentId))
+    for (const id of await endedContainments(db)) this.#ended.add(id)
   }
 
   async #playbookOf(tx: Tx, sha256: string): Promise<Playbook | undefined> {

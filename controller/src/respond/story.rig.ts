@@ -2,26 +2,30 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { zstdCompressSync } from 'node:zlib'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import type { CommandState } from '@firebreak/shared/commands/command.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
-import { agentIdOf, type AgentId, newId } from '@firebreak/shared/ids.ts'
-import { ok, refuse } from '@firebreak/shared/result.ts'
+import { agentIdOf, type AgentId } from '@firebreak/shared/ids.ts'
 import { generateSeed, signingKeyOf } from '@firebreak/shared/trust/ed25519.ts'
 import { Registry } from 'prom-client'
 import Value from 'typebox/value'
 import { createAuditLog } from '../audit/audit-log.ts'
 import { createDetect } from '../detect/detect.ts'
 import { DetectConfig } from '../detect/detect-config.ts'
-import type { Feed } from '../detect/feed.ts'
+import { accountingSignal } from '../detect/accounting-signals.ts'
 import type { Detect } from '../detect/index.ts'
-import type { CommandView, Orders } from '../orders/orders.ts'
+import { createFeed, ParsedBatches } from '../ingest/feed.ts'
+import type { OrdersRoom } from '../orders/index.ts'
+import type { CommandView } from '../orders/orders.ts'
+import { createOrders } from '../orders/orders-room.ts'
 import { createMemoryBus } from '../store/bus/memory-bus.ts'
 import type { Bus } from '../store/bus/bus.ts'
 import { openStateStore } from '../store/state/sqlite-store.ts'
 import type { StateStore } from '../store/state/state-store.ts'
-import type { StoredEvent, TelemetryStore } from '../store/telemetry/telemetry-store.ts'
+import type { TelemetryStore } from '../store/telemetry/telemetry-store.ts'
 import type { Triage } from '../triage/index.ts'
+import { openControllerTrust } from '../trust/controller-trust.ts'
 import { createTriage } from '../triage/triage.ts'
 import { TriageConfig } from '../triage/triage-config.ts'
 import type { Respond } from './index.ts'
@@ -98,12 +102,18 @@ export class Rig {
   readonly detect: Detect
   readonly triage: Triage
   readonly respond: Respond
-  readonly orders: StandInOrders
+  readonly orders: OrdersRoom
   readonly logged: Logged[]
   readonly metrics: Registry
   readonly audit: ReturnType<typeof createAuditLog>
+  readonly #clock: Clock
+  #seq = 0
 
-  private constructor(parts: Omit<Rig, 'start' | 'stop' | 'host' | 'commit' | 'settle' | 'run' | 'hostNamed'>) {
+  private constructor(
+    parts: Omit<Rig, 'start' | 'stop' | 'host' | 'commit' | 'settle' | 'run' | 'become'>,
+    clock: Clock,
+  ) {
+    this.#clock = clock
     this.store = parts.store
     this.bus = parts.bus
     this.detect = parts.detect
@@ -132,15 +142,22 @@ export class Rig {
     )
     const ruleDirs = options.ruleDirs ?? [site.rules(options.rules ?? [REVERSE_SHELL, DISCOVERY])]
     const detect = createDetect(
-      { feed: tableFeed(store), store: working, triage, bus, clock, log, metrics },
+      { feed: createFeed(store, new ParsedBatches(0)), store: working, triage, bus, clock, log, metrics },
       { ...(Value.Default(DetectConfig, {}) as DetectConfig), rule_dirs: [...ruleDirs], retry_ms: 10 },
     )
-    const orders = new StandInOrders(working, bus, clock)
+    const trust = await openControllerTrust({
+      stateDir: site.dir,
+      publicAddresses: ['127.0.0.1:8443'],
+      ownAddresses: [],
+      nowMs: clock.now(),
+    })
+    const raise = (alarm: Parameters<typeof accountingSignal>[0]) => detect.raise(accountingSignal(alarm))
+    const orders = createOrders({ state: working, audit, trust, bus, clock, log, metrics, raise })
     const respond = createRespond(
       { store: working, orders, bus, audit, clock, log, metrics },
       { ...(Value.Default(RespondConfig, {}) as RespondConfig), ...options.respond },
     )
-    return new Rig({ store, bus, detect, triage, respond, orders, logged, metrics, audit })
+    return new Rig({ store, bus, detect, triage, respond, orders, logged, metrics, audit }, clock)
   }
 
   async start(): Promise<void> {
@@ -197,6 +214,7 @@ export class Rig {
 
   /** As ingest does: the row first, then the word. */
   async commit(agentId: AgentId, events: readonly Event[]): Promise<void> {
+    const lines = events.map((event) => `${JSON.stringify(event)}\n`).join('')
     const { insertId } = await this.store.write((tx) =>
       tx
         .insertInto('ingest_batches')
@@ -204,140 +222,33 @@ export class Rig {
           agent_id: agentId,
           epoch: 'e',
           class: 'process',
-          first_seq: 0,
-          last_seq: 0,
+          first_seq: this.#seq + 1,
+          last_seq: this.#seq + events.length,
           count: events.length,
           gaps: '[]',
-          body: Buffer.from(JSON.stringify(events)),
-          body_bytes: 0,
-          received_at: '2026-01-01T00:00:00.000Z',
+          body: zstdCompressSync(lines),
+          body_bytes: Buffer.byteLength(lines),
+          received_at: new Date(this.#clock.now()).toISOString(),
           block_id: null,
         })
         .executeTakeFirstOrThrow(),
     )
+    this.#seq += events.length
     this.bus.publish('batch.committed', { agentId, batchId: Number(insertId) })
+  }
+
+  /** As a receipt of the host would: every open command comes to this state. */
+  async become(state: CommandState, code: string | null = null, from: CommandState = 'queued'): Promise<void> {
+    const open = await this.store.db.selectFrom('commands').selectAll().where('state', '=', from).execute()
+    await this.store.write((tx) => tx.updateTable('commands').set({ state, code }).where('state', '=', from).execute())
+    for (const { id, agent_id } of open) {
+      this.bus.publish('command.changed', { commandId: id as CommandView['id'], agentId: agent_id as AgentId })
+    }
   }
 
   async run() {
     return await this.store.db.selectFrom('runs').selectAll().executeTakeFirst()
   }
-}
-
-/** Committed batches, where the body is plain JSON. */
-function tableFeed(store: StateStore): Feed {
-  return {
-    async takeUndetected(limit) {
-      const rows = await store.db
-        .selectFrom('ingest_batches')
-        .selectAll()
-        .where('detected', '=', 0)
-        .orderBy('id')
-        .limit(limit)
-        .execute()
-      return rows.map((row) => ({
-        batchId: row.id,
-        agentId: row.agent_id as AgentId,
-        events: (JSON.parse(Buffer.from(row.body).toString()) as Event[]).map(
-          (event, index): StoredEvent => ({
-            agentId: row.agent_id as AgentId,
-            epoch: row.epoch,
-            class: row.class,
-            seq: row.id * 1_000_000 + index,
-            event,
-          }),
-        ),
-      }))
-    },
-    async markDetected(tx, batchId) {
-      await tx.updateTable('ingest_batches').set({ detected: 1 }).where('id', '=', batchId).execute()
-    },
-  }
-}
-
-/** Keeps the two promises of orders that a run builds on: one key is one command, and a protected host is refused. */
-export class StandInOrders implements Pick<Orders, 'propose'> {
-  readonly #store: StateStore
-  readonly #bus: Bus
-  readonly #clock: Pick<Clock, 'now'>
-
-  constructor(store: StateStore, bus: Bus, clock: Pick<Clock, 'now'>) {
-    this.#store = store
-    this.#bus = bus
-    this.#clock = clock
-  }
-
-  async propose(...[intent, actor]: Parameters<Orders['propose']>) {
-    const by = actor.kind === 'playbook' ? `playbook:${actor.id}` : `user:${actor.name}`
-    const now = new Date(this.#clock.now()).toISOString()
-    return await this.#store.write(async (tx) => {
-      const host = await tx
-        .selectFrom('hosts')
-        .select('protected')
-        .where('agent_id', '=', intent.agentId)
-        .executeTakeFirst()
-      if (host === undefined) return refuse('unknown_host', 'there is no such host')
-      if (host.protected === 1) return refuse('protected_host', 'the host is protected')
-      const key = intent.idempotencyKey ?? null
-      const known = await tx
-        .selectFrom('commands')
-        .selectAll()
-        .where('actor', '=', by)
-        .where('idempotency_key', '=', key)
-        .executeTakeFirst()
-      if (known !== undefined) return ok(viewOf(known))
-      const row = {
-        id: newId<'command'>(this.#clock.now()),
-        agent_id: intent.agentId,
-        type: intent.type,
-        args: JSON.stringify(intent.args),
-        risk: 'high',
-        state: 'queued',
-        actor: by,
-        reason: intent.reason,
-        incident_id: intent.incidentId ?? null,
-        run_id: intent.runId ?? null,
-        playbook: intent.playbook ?? null,
-        idempotency_key: key,
-        release_code_wrapped: null,
-        created_at: now,
-        expires_at: now,
-        delivered_at: null,
-        deadline_at: null,
-        session: null,
-        lease: null,
-        seq: null,
-        payload_sha256: null,
-        code: null,
-        why: null,
-        evidence: null,
-        updated_at: now,
-      }
-      await tx.insertInto('commands').values(row).execute()
-      return ok(viewOf(row))
-    })
-  }
-
-  /** As a receipt would. */
-  async become(state: CommandState, code: string | null = null): Promise<void> {
-    const open = await this.#store.db.selectFrom('commands').selectAll().where('state', '=', 'queued').execute()
-    await this.#store.write(async (tx) => {
-      await tx.updateTable('commands').set({ state, code }).where('state', '=', 'queued').execute()
-    })
-    for (const { id, agent_id } of open) {
-      this.#bus.publish('command.changed', { commandId: id as CommandView['id'], agentId: agent_id as AgentId })
-    }
-  }
-}
-
-function viewOf(row: {
-  id: string
-  agent_id: string
-  type: string
-  state: string
-  code: string | null
-  why: string | null
-}) {
-  return row as unknown as CommandView
 }
 
 export function processEvent(clock: Clock, commandLine: string, more: Partial<Event['process']> = {}): Event {

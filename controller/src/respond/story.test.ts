@@ -57,14 +57,14 @@ describe('from an event to an order', () => {
       {
         agent_id: host,
         type: 'isolate-host',
-        args: '{"hold_s":14400,"on_controller_loss":"release"}',
+        args: expect.stringContaining('"hold_s":14400,"on_controller_loss":"release"'),
         actor: 'playbook:contain-host',
         incident_id: incident?.id,
       },
     ])
     expect(await rig.run()).toMatchObject({ state: 'waiting', playbook_id: 'contain-host', agent_id: host })
 
-    await rig.orders.become('verified')
+    await rig.become('verified')
     await rig.settle()
     expect(await rig.run()).toMatchObject({ state: 'succeeded' })
     expect((await incidents(rig))[0]).toMatchObject({ status: 'contained', route: 'act' })
@@ -117,7 +117,7 @@ describe('from an event to an order', () => {
     const rig = await started()
     await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL)])
     await rig.settle()
-    await rig.orders.become('refuted', 'effect_refuted')
+    await rig.become('refuted', 'effect_refuted')
     await rig.settle()
     expect(await rig.run()).toMatchObject({ state: 'failed' })
     const [incident] = await incidents(rig)
@@ -137,7 +137,7 @@ describe('from an event to an order', () => {
     await clock.advance(31_000)
     await rig.settle()
     expect(await incidents(rig)).toMatchObject([{ status: 'open' }])
-    await rig.orders.become('verified')
+    await rig.become('verified')
     await rig.settle()
     expect(await incidents(rig)).toMatchObject([{ status: 'contained' }])
   })
@@ -162,6 +162,42 @@ describe('from an event to an order', () => {
     await rig.settle()
     expect(await commands(rig)).toEqual([])
     expect((await incidents(rig))[0]?.escalated_why).toContain('no other connected host does the work of this one')
+  })
+
+  it('says that an incident is not contained any more when the isolation has lapsed, and asks a person', async () => {
+    const rig = await started()
+    await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL)])
+    await rig.settle()
+    await rig.become('verified')
+    await rig.settle()
+    await rig.become('reverted', 'lapsed', 'verified')
+    await rig.settle()
+    expect(await incidents(rig)).toMatchObject([
+      {
+        status: 'open',
+        route: 'ask',
+        escalated_why: expect.stringContaining('web-1: isolate-host is reverted (lapsed)'),
+      },
+    ])
+    expect(await commands(rig)).toHaveLength(1)
+  })
+
+  it('acts on a reverse shell with the rules that ship, also on a host of its own', async () => {
+    const rig = await started({ ruleDirs: [] })
+    await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL, { tty: '/dev/pts/0' })])
+    await rig.settle()
+    expect(await incidents(rig)).toMatchObject([{ route: 'act' }])
+    expect(await commands(rig)).toMatchObject([{ type: 'isolate-host', state: 'queued' }])
+  })
+
+  it('looks at every host of an incident of many, a hundred at a time', async () => {
+    const rig = await started({
+      respond: { budgets_per_hour: { 'isolate-host': 1_000, 'release-host': 0, 'kill-process': 0 } },
+    })
+    for (let i = 0; i < 250; i++) await rig.commit(await rig.host(`h${i}`), [processEvent(clock, SHELL)])
+    await rig.settle()
+    expect(await incidents(rig)).toHaveLength(1)
+    expect(new Set((await commands(rig)).map((command) => command.agent_id)).size).toBe(250)
   })
 
   it('hands an incident to a person when playbooks are switched off', async () => {
@@ -203,7 +239,7 @@ describe('a run', () => {
     await rig.settle()
     expect((await incidents(rig)).filter((incident) => incident.merged_into === null)).toHaveLength(1)
     expect(await commands(rig)).toHaveLength(2)
-    await rig.orders.become('verified')
+    await rig.become('verified')
     await rig.settle()
     expect((await incidents(rig)).find((incident) => incident.merged_into === null)).toMatchObject({
       status: 'contained',
@@ -219,7 +255,7 @@ describe('a run', () => {
     await rig.settle()
     writeFileSync(join(dir, 'a.yml'), text.replace('- id: contained', '- id: another'))
     expect(await rig.respond.reloadPlaybooks()).toMatchObject({ ready: true, live: 1 })
-    await rig.orders.become('verified')
+    await rig.become('verified')
     await rig.settle()
     expect((await steps(rig)).at(-1)).toEqual(['contained', 'succeeded'])
   })
@@ -256,7 +292,7 @@ describe('a run', () => {
     await rig.settle()
     const [incident] = await incidents(rig)
     await rig.triage.setVerdict({ kind: 'incident', id: String(incident?.id) }, 'false_positive', 'user:ann', 'a drill')
-    await rig.orders.become('verified')
+    await rig.become('verified')
     await rig.settle()
     expect(await rig.run()).toMatchObject({ state: 'cancelled', why: 'the incident was closed' })
     expect((await incidents(rig))[0]).toMatchObject({ status: 'closed' })
@@ -313,7 +349,7 @@ describe('a controller that dies', () => {
           await doomed.commit(host, [processEvent(clock, SHELL)])
           const story = (async () => {
             await doomed.settle()
-            await doomed.orders.become('verified')
+            await doomed.become('verified')
             await doomed.settle()
             return 'lived' as const
           })()
@@ -328,7 +364,7 @@ describe('a controller that dies', () => {
           const second = await Rig.open(place, clock)
           await second.start()
           await second.settle()
-          await second.orders.become('verified')
+          await second.become('verified')
           await second.settle()
           const label = `${when} commit ${at}`
           expect(await commands(second), label).toHaveLength(1)

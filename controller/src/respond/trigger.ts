@@ -17,25 +17,32 @@ export interface TriggerDeps {
   readonly automatic: boolean
 }
 
+/** Hosts of one incident that are looked at in one transaction: an incident of ten thousand hosts must not hold up the writer. */
+const HOSTS_AT_ONCE = 100
+
 export interface Triggered {
   readonly runs: readonly { readonly id: RunId; readonly playbookId: string; readonly agentId: AgentId }[]
   readonly escalated: boolean
   /** Conditions that could not be answered. */
   readonly failures: readonly string[]
+  /** Where to go on, `undefined` at the end. */
+  readonly next: number | undefined
 }
 
-const NOTHING: Triggered = { runs: [], escalated: false, failures: [] }
+const NOTHING: Triggered = { runs: [], escalated: false, failures: [], next: undefined }
 
-export async function triggerRuns(incidentId: IncidentId, deps: TriggerDeps): Promise<Triggered> {
+/** Looks at the hosts from number `from` on. */
+export async function triggerRuns(incidentId: IncidentId, from: number, deps: TriggerDeps): Promise<Triggered> {
   const { tx, playbooks, automatic } = deps
   const incident = await tx.selectFrom('incidents').selectAll().where('id', '=', incidentId).executeTakeFirst()
   if (incident === undefined || incident.status === 'closed' || incident.status === 'contained') return NOTHING
   const known = await runsOf(tx, incidentId)
+  const hosts = JSON.parse(incident.hosts) as AgentId[]
   const runs: Triggered['runs'][number][] = []
   const failures: string[] = []
   if (automatic) {
     for (const playbook of playbooks) {
-      for (const agentId of JSON.parse(incident.hosts) as AgentId[]) {
+      for (const agentId of hosts.slice(from, from + HOSTS_AT_ONCE)) {
         if (known.has(`${playbook.head.id} ${agentId}`)) continue
         const facts = await readFacts(tx, incidentId, agentId)
         if (facts === undefined) continue
@@ -46,10 +53,12 @@ export async function triggerRuns(incidentId: IncidentId, deps: TriggerDeps): Pr
       }
     }
   }
+  const next = from + HOSTS_AT_ONCE < hosts.length ? from + HOSTS_AT_ONCE : undefined
+  if (next !== undefined) return { runs, escalated: false, failures, next }
   const why = unanswered(incident, runs.length + known.size, failures, automatic)
-  if (why === undefined) return { runs, escalated: false, failures }
+  if (why === undefined) return { runs, escalated: false, failures, next }
   await escalateIncident(tx, deps.audit, { incidentId, why, actor: 'system', nowMs: deps.nowMs })
-  return { runs, escalated: incident.escalated_why !== why, failures }
+  return { runs, escalated: true, failures, next }
 }
 
 /** An incident that is to be acted on and on which nothing acts must not lie between two chairs. */

@@ -49,11 +49,15 @@ describe('the confidence of an alert', () => {
     expect(parts.every((part) => part.why.length > 0)).toBe(true)
   })
 
-  it.each(['high', 'critical'] as const)(
-    'lets one stable rule of level %s act, also on an unimportant host at a terminal',
-    (level) => {
-      expect(judge(signal(level, 'stable'), seenOn({ known: false, why: 'no answer' }), 'low').route).toBe('act')
-      expect(judge(signal(level, 'stable', { tty: '/dev/pts/0' }), nothingKnown, 'low').route).toBe('act')
+  it.each([
+    ['high', 'stable'],
+    ['critical', 'stable'],
+    ['critical', 'test'],
+  ] as const)(
+    'lets one rule of level %s and status %s act, also on an unimportant host at a terminal',
+    (level, status) => {
+      expect(judge(signal(level, status), seenOn({ known: false, why: 'no answer' }), 'low').route).toBe('act')
+      expect(judge(signal(level, status, { tty: '/dev/pts/0' }), nothingKnown, 'low').route).toBe('act')
     },
   )
 
@@ -122,6 +126,14 @@ function member(rule: string, more: Partial<IncidentMember> = {}): IncidentMembe
 }
 const elsewhere = { entities: { processes: ['p9'], users: [], hashes: [], addresses: [], files: [] } }
 const sure = (members: readonly IncidentMember[]) => confidenceOf(incidentParts(members))
+
+it('lets nothing act whose severity is not high, however sure it is', () => {
+  expect(routeOf(99.9, 'medium', config)).toMatchObject({
+    route: 'ask',
+    why: expect.stringContaining('severity medium'),
+  })
+  expect(routeOf(99.9, 'high', config).route).toBe('act')
+})
 
 describe('the confidence of an incident', () => {
   it('is that of its strongest alert when there is nothing else', () => {

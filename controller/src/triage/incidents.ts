@@ -154,8 +154,8 @@ export async function judgeIncident(id: IncidentId, deps: IncidentDeps, stories:
   const decision = routeOf(confidence, severity, config)
   const route = before.escalated_why === null ? decision.route : 'ask'
   const why = before.escalated_why ?? decision.why
-  const oldHosts = JSON.parse(before.hosts) as AgentId[]
-  const hosts = [...new Set([...oldHosts, ...members.map((member) => member.agentId)])].slice(0, MAX_HOSTS)
+  const oldHosts = new Set(JSON.parse(before.hosts) as AgentId[])
+  const hosts = await hostsOf(tx, id)
   const title = await titleOf(strongest, hosts.length, tx)
   const opened = before.title === ''
   await tx
@@ -168,7 +168,7 @@ export async function judgeIncident(id: IncidentId, deps: IncidentDeps, stories:
       decision: decision.route,
       route,
       // A host that was not there when it was contained is not contained.
-      status: before.status === 'contained' && hosts.length > oldHosts.length ? 'open' : before.status,
+      status: before.status === 'contained' && hosts.some((host) => !oldHosts.has(host)) ? 'open' : before.status,
       hosts: JSON.stringify(hosts),
       techniques: JSON.stringify(
         listOf(
@@ -221,6 +221,21 @@ async function closeAsHarmless(id: IncidentId, { tx, audit, nowMs }: IncidentDep
     objectId: id,
     detail: { verdict, why: 'every alert of it was called false or benign' },
   })
+}
+
+/** Every host with an alert that still counts, the longest in it first. */
+async function hostsOf(tx: Tx, id: IncidentId): Promise<AgentId[]> {
+  const rows = await tx
+    .selectFrom('alerts')
+    .select((row) => ['agent_id', row.fn.min('first_seen').as('since')])
+    .where('incident_id', '=', id)
+    .where((where) => where.or([where('verdict', 'is', null), where('verdict', '=', 'true_positive')]))
+    .groupBy('agent_id')
+    .orderBy('since')
+    .orderBy('agent_id')
+    .limit(MAX_HOSTS)
+    .execute()
+  return rows.map((row) => row.agent_id as AgentId)
 }
 
 async function titleOf(strongest: IncidentMember, hosts: number, tx: Tx): Promise<string> {

@@ -4,9 +4,9 @@
  * them (`confidence.ts`) does not know where they come from.
  *
  * The cases (with `act` from 85 and `ask` from 30): one stable rule of level high or critical acts by itself, also on a host of low
- * criticality and in a session with a terminal; one that is under test or seen on half of the fleet asks first; one of level medium
- * asks and never acts by itself; a stable low one is only kept; two different strong rules on one process lineage act although both
- * are under test.
+ * criticality and in a session with a terminal, and so does a critical one under test; a high one under test asks first, and so does
+ * what half of the fleet does; one of level medium asks and never acts by itself; a stable low one is only kept; two different strong
+ * rules on one process lineage act although both are under test.
  */
 import type { RuleStatus, Severity } from './index.ts'
 

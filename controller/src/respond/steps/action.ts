@@ -2,7 +2,7 @@
 import { COMMAND_CARDS, COMMAND_TYPES } from '@firebreak/shared/commands/catalogue.ts'
 import { COMMAND_STATES, FINAL_STATES } from '@firebreak/shared/commands/command.ts'
 import type { Intent } from '../../orders/orders.ts'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { type CommandFact, done, type Move, type StepKind, stepSchema, unexpected } from './step.ts'
 

@@ -1,6 +1,6 @@
 /** A cap on automatic actions, so that a wrong rule cannot cut off a fleet. Taking from it is journaled like any step, and counted from there. */
 import { COMMAND_TYPES } from '@firebreak/shared/commands/catalogue.ts'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { done, type StepKind, stepSchema, unexpected } from './step.ts'
 
 const WINDOW_MS = 3_600_000

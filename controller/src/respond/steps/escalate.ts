@@ -1,6 +1,6 @@
 /** Hands the incident to a person and says why. */
 import type { IncidentId } from '@firebreak/shared/ids.ts'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { escalateIncident } from '../escalation.ts'
 import { done, type StepKind, stepSchema, unexpected } from './step.ts'
 

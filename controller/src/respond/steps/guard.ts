@@ -1,4 +1,4 @@
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { done, type StepKind, stepSchema, unexpected } from './step.ts'
 
 const schema = stepSchema(

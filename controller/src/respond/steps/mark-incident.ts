@@ -1,6 +1,6 @@
 /** Says in the incident what was reached. An incident is contained when the run of each of its hosts has come this far. */
 import type { IncidentId } from '@firebreak/shared/ids.ts'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { done, type StepKind, stepSchema, unexpected } from './step.ts'
 
 const schema = stepSchema(

@@ -6,7 +6,7 @@
 import type { CommandState } from '@firebreak/shared/commands/command.ts'
 import type { AgentId, CommandId, IncidentId, RunId } from '@firebreak/shared/ids.ts'
 import type { Result } from '@firebreak/shared/result.ts'
-import Type, { type Static, type TObject, type TProperties } from 'typebox'
+import { type Static, type TObject, type TProperties, Type } from 'typebox'
 import type { Audit } from '../../audit/audit.ts'
 import type { Orders } from '../../orders/orders.ts'
 import type { Tx } from '../../store/state/state-store.ts'
