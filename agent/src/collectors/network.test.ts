@@ -1,5 +1,6 @@
 import { connect, createServer } from 'node:net'
 import { createSocket } from 'node:dgram'
+import { userInfo } from 'node:os'
 import { systemClock } from '@firebreak/shared/clock.ts'
 import { afterEach, describe, expect, it } from 'vitest'
 import { RecordedEmit } from './collector.fake.ts'
@@ -54,7 +55,7 @@ describe('on the sockets of this host', { skip: process.platform !== 'linux' }, 
       destination: { ip: address },
       network: { transport: 'tcp', type: address.includes(':') ? 'ipv6' : 'ipv4' },
       process: { pid: process.pid, executable: process.execPath },
-      user: { id: '0', name: 'root' },
+      user: { id: String(userInfo().uid), name: userInfo().username },
     })
     expect(outbound.process?.entity_id).toMatch(/^[0-9a-f]{8}-\d+-\d+$/)
     const inbound = await emit.find(

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { copyFileSync, mkdtempSync, readFileSync, realpathSync, rmSync, unlinkSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '@firebreak/shared/clock.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
@@ -63,7 +63,7 @@ describe('on the processes of this host', { skip: process.platform !== 'linux' }
       parent: { pid: process.pid, executable: process.execPath },
     })
     expect(shell.process?.entity_id).toMatch(/^[0-9a-f]{8}-\d+-\d+$/)
-    expect(shell.user).toEqual({ id: '0', name: 'root' })
+    expect(shell.user).toEqual({ id: String(userInfo().uid), name: userInfo().username })
     expect(Math.abs(Date.parse(shell.process?.start ?? '') - Date.now())).toBeLessThan(10_000)
     const watched = running[0]
     const sleep = await waitFor('the sleep below the shell', () => findChild(pid))
