@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { ISOLATE_STEPS, RELEASE_STEPS } from '../../agent/src/actions/isolation/isolation.ts'
+import { ISOLATE_STEPS, RELEASE_STEPS } from '../../agent/src/actions/isolation/isolation-parts.ts'
 import type { HostCall } from '../../agent/src/actions/isolation/rig/host.child.ts'
 import { ADDRESSES, whyNot } from '../../agent/src/actions/isolation/rig/namespaces.ts'
 import { ISOLATE, Network } from '../../agent/src/actions/isolation/rig/network.ts'

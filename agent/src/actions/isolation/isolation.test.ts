@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { Effect } from '../action.ts'
 import type { HostCall, HostSettings } from './rig/host.child.ts'
 import { ADDRESSES, whyNot } from './rig/namespaces.ts'
-import { CONTROLLER_PORT, CONTROLLERS, ISOLATE, Network } from './rig/network.ts'
+import { CONTROLLER_PORT, ISOLATE, Network } from './rig/network.ts'
 import type { Remote } from './rig/remote.ts'
 
 const missing = whyNot()

@@ -33,7 +33,7 @@ export interface RulesetInput {
    * Not yet confirmed: the rules stop dropping by themselves after so many seconds, agent or no agent (a set whose elements time
    * out; fact 3). Left out: they hold until they are taken away.
    */
-  readonly lapseAfterS?: number
+  readonly lapseAfterS?: number | undefined
 }
 
 /** Same input, same text. Adding first makes the delete succeed on a host without the table; all of it is one transaction. */

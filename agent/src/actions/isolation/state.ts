@@ -62,7 +62,7 @@ export const IsolationRecord = Type.Object(
       closed,
     ),
     on_controller_loss: Type.Enum(['hold', 'release']),
-    release_code_sha256: Type.Optional(Sha256),
+    release_code_sha256: Type.Union([Sha256, Type.Null()]),
     ruleset: Type.String({ description: 'The transaction that puts the rules in force.' }),
     before_sha256: Sha256,
     table_sha256: Type.Optional(Sha256),

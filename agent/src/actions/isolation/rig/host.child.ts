@@ -8,7 +8,7 @@ import type { ControllerAddress, ControllerLink } from '../../../link/controller
 import { silentLog } from '../../../log.ts'
 import { createLinuxPlatform } from '../../../platform/linux/linux.ts'
 import { type ActionTable, createActions } from '../../actions.ts'
-import type { IsolationTiming } from '../isolation.ts'
+import type { IsolationTiming } from '../isolation-parts.ts'
 
 export interface HostSettings {
   readonly stateDir: string
@@ -113,7 +113,7 @@ const report = async (effect: object) => {
 async function answer(call: HostCall): Promise<unknown> {
   if (call.call === 'open') return open(call.settings)
   if (call.call === 'close') return close()
-  const { actions, containment, isReleaseCode, releaseLocally } = opened()
+  const { actions, ...local } = opened()
   switch (call.call) {
     case 'check':
     case 'isolate':
@@ -139,9 +139,11 @@ async function answer(call: HostCall): Promise<unknown> {
     case 'stop':
       return actions['isolate-host'].stop()
     case 'containment':
-      return containment()
+      return local.containment()
     case 'release-locally':
-      return isReleaseCode(call.code) ? releaseLocally('one-time code') : refuse('wrong_code', 'not the code')
+      return local.isReleaseCode(call.code)
+        ? local.releaseLocally('one-time code')
+        : refuse('wrong_code', 'not the code')
     default:
       throw new Error('unhandled call', { cause: call satisfies never })
   }

@@ -29,7 +29,7 @@ export class Network {
   async start(): Promise<this> {
     writeFileSync(join(this.#folder, 'resolv.conf'), `nameserver ${ADDRESSES.stranger.v4}\n`)
     writeFileSync(join(this.#folder, 'lease'), `SERVER_ADDRESS=${ADDRESSES.controller.v4}\n`)
-    const privateKey = this.#keys.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+    const privateKey = this.#keys.privateKey.export({ type: 'pkcs8', format: 'pem' })
     for (const place of ['host', 'controller', 'stranger', 'inner'] as const) {
       const args = place === 'controller' ? [Buffer.from(privateKey).toString('base64url')] : []
       const script = fileURLToPath(new URL('peer.child.ts', import.meta.url))
@@ -57,7 +57,7 @@ export class Network {
 
   /** The actions of an agent on the host, on this state. */
   async agent(stateDir: string, settings: Partial<HostSettings> = {}): Promise<Remote<HostCall>> {
-    const publicKey = this.#keys.publicKey.export({ type: 'spki', format: 'pem' }).toString()
+    const publicKey = this.#keys.publicKey.export({ type: 'spki', format: 'pem' })
     const all: HostSettings = {
       stateDir,
       publicKey: Buffer.from(publicKey).toString('base64url'),
