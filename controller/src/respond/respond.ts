@@ -13,7 +13,7 @@ import type { Playbook } from './playbook.ts'
 import { readPlaybooks, SHIPPED_PLAYBOOKS } from './playbook-files.ts'
 import { parsePlaybook } from './playbook-parse.ts'
 import type { RespondConfig } from './respond-config.ts'
-import { type Advanced, advanceRun, type RunnerDeps } from './runner.ts'
+import { type Advanced, advanceRun, beginRun, type RunnerDeps, type Stretch } from './runner.ts'
 import { endedContainments, reopenAfter } from './ended-containment.ts'
 import { triggerRuns } from './trigger.ts'
 import { WorkQueue } from './work-queue.ts'
@@ -31,6 +31,8 @@ export interface RespondDeps {
 const RETRIES = 3
 const RETRY_MS = 500
 const SCAN_PAGE = 500
+/** Runs that are begun in the transaction that starts them; more would hold up the writer. */
+const BEGUN_AT_ONCE = 4
 
 export function createRespond(deps: RespondDeps, config: RespondConfig): Respond {
   return new RespondRoom(deps, config)
@@ -44,6 +46,8 @@ class RespondRoom implements Respond {
   /** One incident after the other: two looks at one must not start one run twice. */
   readonly #incidents: WorkQueue<IncidentId>
   readonly #runs: WorkQueue<RunId>
+  /** First stretches that are committed and whose calls are still to be made. */
+  readonly #begun = new Map<RunId, Stretch>()
   /** Commands of finished steps whose effect may have ended. */
   readonly #ended: WorkQueue<CommandId>
   readonly #versions = new Map<string, Playbook>()
@@ -141,18 +145,25 @@ class RespondRoom implements Respond {
 
   async #considerFrom(incidentId: IncidentId, from: number): Promise<number | undefined> {
     const { store, audit, clock, bus, log } = this.#deps
-    const triggered = await store.write((tx) =>
-      triggerRuns(incidentId, from, {
+    const { triggered, begun } = await store.write(async (tx) => {
+      const triggered = await triggerRuns(incidentId, from, {
         tx,
         audit,
         nowMs: clock.now(),
         playbooks: this.#playbooks,
         automatic: this.#config.automatic,
-      }),
-    )
+      })
+      const begun = new Map<RunId, Stretch>()
+      if (triggered.runs.length <= BEGUN_AT_ONCE) {
+        for (const { id } of triggered.runs) begun.set(id, await beginRun(tx, id, this.#runner))
+      }
+      return { triggered, begun }
+    })
     for (const why of triggered.failures) log.error('respond.trigger.failed', { incident_id: incidentId, why })
     for (const { id, playbookId, agentId } of triggered.runs) {
       log.info('respond.run.started', { run_id: id, playbook: playbookId, incident_id: incidentId, 'host.id': agentId })
+      const stretch = begun.get(id)
+      if (stretch !== undefined) this.#begun.set(id, stretch)
       this.#runs.add(id)
       bus.publish('run.changed', { runId: id })
     }
@@ -161,7 +172,9 @@ class RespondRoom implements Respond {
   }
 
   async #advance(runId: RunId): Promise<void> {
-    await advanceRun(runId, this.#runner, (advanced) => this.#tell(runId, advanced))
+    const begun = this.#begun.get(runId)
+    this.#begun.delete(runId)
+    await advanceRun(runId, this.#runner, begun, (advanced) => this.#tell(runId, advanced))
   }
 
   #tell(runId: RunId, { stories, playbookId, agentId, incidentId }: Advanced): void {

@@ -48,23 +48,32 @@ export interface Advanced {
 
 type RunRow = Selectable<Tables['runs']>
 type StepRow = Selectable<Tables['run_steps']>
-type Stretch = Advanced & { readonly call?: { readonly step: Step; readonly input: StepInput<Step> } }
+/** One transaction of a run, and the call that follows it. */
+export type Stretch = Advanced & { readonly call?: { readonly step: Step; readonly input: StepInput<Step> } }
 
-/** Until the run waits or has ended. `onStretch` is told after each commit. */
+/** The first stretch of a run, in the transaction that starts it: one commit less between the incident and the order. */
+export function beginRun(tx: Tx, id: RunId, deps: RunnerDeps): Promise<Stretch> {
+  return progress(tx, id, undefined, deps)
+}
+
+/** Until the run waits or has ended. `begun`: its first stretch, already committed. `onStretch` is told after each commit. */
 export async function advanceRun(
   id: RunId,
   deps: RunnerDeps,
+  begun: Stretch | undefined,
   onStretch: (advanced: Advanced) => void,
 ): Promise<Advanced['state']> {
   let told: { stepId: string; event: StepEvent } | undefined
+  let stretch = begun
   for (;;) {
-    const stretch = await deps.store.write((tx) => progress(tx, id, told, deps))
+    stretch ??= await deps.store.write((tx) => progress(tx, id, told, deps))
     onStretch(stretch)
     if (stretch.call === undefined) return stretch.state
     const { step, input } = stretch.call
     const kind = kindOf(step)
     if (kind.call === undefined) throw new Error(`a ${step.type} step has nothing to call`)
     told = { stepId: step.id, event: await kind.call(input, { orders: deps.orders }) }
+    stretch = undefined
   }
 }
 
