@@ -1,4 +1,5 @@
 /** Correlation documents: read and checked here; what runs them is planned elsewhere. Source: correlation rules specification 2.1.0. */
+import { parseCondition } from './condition.ts'
 import type { Head } from './parse-document.ts'
 import { Unusable } from './refusal.ts'
 import {
@@ -10,7 +11,7 @@ import {
   type SigmaCorrelation,
 } from './rule.ts'
 import { mapOf, optionalText, textList, textsOf } from './tree-fields.ts'
-import type { TreeMap } from './yaml-tree.ts'
+import type { Tree, TreeMap } from './yaml-tree.ts'
 
 const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 const MAX_RULES = 256
@@ -24,7 +25,7 @@ export function parseCorrelation(tree: TreeMap, origin: Origin, head: Head): Sig
   if (rules.length === 0) throw new Unusable('correlation_invalid', 'it names no rules', body.line)
   if (rules.length > MAX_RULES)
     throw new Unusable('correlation_invalid', `it names more than ${MAX_RULES} rules`, body.line)
-  const condition = parseBounds(body, type)
+  const condition = parseBounds(body, type, rules)
   return {
     ...origin,
     kind: 'correlation',
@@ -58,42 +59,51 @@ function parseTimespan(body: TreeMap): number {
   return span
 }
 
-type Bounds = Pick<SigmaCorrelation, 'bounds' | 'fields' | 'percentile'>
+type Bounds = Pick<SigmaCorrelation, 'bounds' | 'fields' | 'percentile' | 'expression'>
 
-function parseBounds(body: TreeMap, type: CorrelationType): Bounds {
+function parseBounds(body: TreeMap, type: CorrelationType, rules: readonly string[]): Bounds {
   const temporal = type === 'temporal' || type === 'temporal_ordered'
+  const written = body.entries.get('condition')
+  if (temporal && written?.kind === 'scalar' && typeof written.value === 'string') {
+    // Not in the specification, but in use: which of the rules must be seen, as an expression over their names.
+    return { bounds: [], fields: [], percentile: null, expression: parseCondition(written.value, rules, written.line) }
+  }
   const condition = mapOf(body, 'condition')
   if (condition === null) {
-    if (temporal) return { bounds: [], fields: [], percentile: null }
+    if (temporal) return { bounds: [], fields: [], percentile: null, expression: null }
     throw new Unusable('correlation_invalid', `${type} needs a condition`, body.line)
   }
-  const bounds: { operator: CorrelationOperator; value: number }[] = []
-  for (const [key, value] of condition.entries) {
-    if (key === 'field' || key === 'percentile') continue
-    const operator = CORRELATION_OPERATORS.find((known) => known === key)
-    if (operator === undefined)
-      throw new Unusable('correlation_invalid', `${JSON.stringify(key)} is no comparison`, value.line)
-    if (value.kind !== 'scalar' || typeof value.value !== 'number' || !Number.isFinite(value.value)) {
-      throw new Unusable('correlation_invalid', `${key} must be a number`, value.line)
-    }
-    bounds.push({ operator, value: value.value })
-  }
+  const bounds = [...condition.entries].flatMap(([key, value]) =>
+    key === 'field' || key === 'percentile' ? [] : [parseBound(key, value)],
+  )
   const field = condition.entries.get('field')
   const fields = field === undefined ? [] : textsOf(field, 'field')
-  if (bounds.length === 0 && !temporal)
+  if (bounds.length === 0 && !temporal) {
     throw new Unusable('correlation_invalid', 'the condition compares with nothing', condition.line)
+  }
   if (type.startsWith('value_') && fields.length === 0) {
     throw new Unusable('correlation_invalid', `${type} needs a field in its condition`, condition.line)
   }
-  return { bounds, fields, percentile: parsePercentile(condition, type) }
+  return { bounds, fields, percentile: parsePercentile(condition), expression: null }
 }
 
-function parsePercentile(condition: TreeMap, type: CorrelationType): number | null {
-  if (type !== 'value_percentile') return null
+function parseBound(key: string, value: Tree): { operator: CorrelationOperator; value: number } {
+  const operator = CORRELATION_OPERATORS.find((known) => known === key)
+  if (operator === undefined) {
+    throw new Unusable('correlation_invalid', `${JSON.stringify(key)} is no comparison`, value.line)
+  }
+  if (value.kind !== 'scalar' || typeof value.value !== 'number' || !Number.isFinite(value.value)) {
+    throw new Unusable('correlation_invalid', `${key} must be a number`, value.line)
+  }
+  return { operator, value: value.value }
+}
+
+function parsePercentile(condition: TreeMap): number | null {
   const tree = condition.entries.get('percentile')
-  const value = tree?.kind === 'scalar' ? tree.value : undefined
+  if (tree === undefined) return null
+  const value = tree.kind === 'scalar' ? tree.value : undefined
   if (typeof value !== 'number' || value < 0 || value > 100) {
-    throw new Unusable('correlation_invalid', 'value_percentile needs a percentile between 0 and 100', condition.line)
+    throw new Unusable('correlation_invalid', 'percentile must be a number between 0 and 100', tree.line)
   }
   return value
 }

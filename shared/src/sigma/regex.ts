@@ -13,7 +13,7 @@ export const REGEX_LIMITS = { pattern: 4_096, subject: 65_536, paths: 64, attemp
 
 export interface CompiledRegex {
   /** Is it found anywhere in the subject? */
-  test(subject: string): boolean
+  readonly test: (subject: string) => boolean
   /** Every subject that matches contains one of these, in lower case; `null` when nothing is known. */
   readonly literals: readonly string[] | null
   readonly engine: 're2' | 'v8' | 'none'

@@ -144,6 +144,8 @@ export interface SigmaCorrelation extends Origin {
   readonly bounds: readonly { readonly operator: CorrelationOperator; readonly value: number }[]
   readonly fields: readonly string[]
   readonly percentile: number | null
+  /** Over rule names, where a temporal correlation has an expression instead of counting rules. */
+  readonly expression: Condition | null
   /** Alias → (rule id or name → field of that rule's events). */
   readonly aliases: ReadonlyMap<string, ReadonlyMap<string, string>>
   readonly generate: boolean

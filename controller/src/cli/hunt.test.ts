@@ -1,0 +1,212 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync, zstdCompressSync } from 'node:zlib'
+import { packTar } from 'modern-tar'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type HuntOptions, runHunt } from './hunt.ts'
+import { LineSplitter } from './hunt-events.ts'
+
+const rule = (title: string, selection: string, more = '') =>
+  `title: ${title}\n${more}logsource:\n  category: process_creation\n  product: windows\ndetection:\n  s:\n    ${selection}\n  condition: s\n`
+const sysmon = (more: Record<string, unknown>) =>
+  JSON.stringify({
+    EventID: 1,
+    Channel: 'Microsoft-Windows-Sysmon/Operational',
+    Provider_Name: 'Microsoft-Windows-Sysmon',
+    ...more,
+  })
+
+let folder: string
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hunt-'))
+  await mkdir(join(folder, 'rules/sub'), { recursive: true })
+  await writeFile(
+    join(folder, 'rules/one.yml'),
+    rule('Whoami', 'CommandLine|contains: whoami', 'id: 11111111-1111-4111-8111-111111111111\n'),
+  )
+  await writeFile(
+    join(folder, 'rules/sub/two.yml'),
+    `${rule('First of two', 'Image|endswith: cmd.exe')}---\n${rule('Second of two', 'Image|startswith: C')}`,
+  )
+  await writeFile(join(folder, 'rules/readme.txt'), 'not a rule')
+})
+
+afterEach(() => rm(folder, { recursive: true }))
+
+const EVENTS = [
+  sysmon({ CommandLine: 'whoami /all', Image: String.raw`D:\x.exe` }),
+  '',
+  'this is no JSON',
+  sysmon({ CommandLine: 'dir', Image: String.raw`C:\Windows\cmd.exe` }),
+  JSON.stringify({ EventID: 3, Channel: 'Microsoft-Windows-Sysmon/Operational', CommandLine: 'whoami' }),
+  '[1]',
+].join('\n')
+
+async function huntIn(options: Partial<HuntOptions> = {}) {
+  const written: string[] = []
+  const said: string[] = []
+  const code = await runHunt(
+    { rules: join(folder, 'rules'), events: join(folder, 'events.ndjson'), json: true, ...options },
+    { write: (text) => void written.push(text), drained: () => Promise.resolve(), say: (text) => void said.push(text) },
+  )
+  const matches = options.json === false ? [] : written.map((line) => JSON.parse(line) as unknown)
+  return { code, matches, written, said: said.join('\n') }
+}
+
+const EXPECTED = [
+  { event: 0, rule: '11111111-1111-4111-8111-111111111111', file: 'one.yml' },
+  { event: 3, rule: 'First of two', file: 'sub/two.yml' },
+  { event: 3, rule: 'Second of two', file: 'sub/two.yml' },
+]
+
+describe('firebreak hunt', () => {
+  it('prints one line a match; blank and bad lines count as lines', async () => {
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    const { code, matches, said } = await huntIn()
+    expect(code).toBe(0)
+    expect(matches).toEqual(EXPECTED)
+    expect(JSON.parse(said)).toMatchObject({
+      events: 3,
+      lines: 6,
+      blank_lines: 1,
+      bad_lines: 2,
+      bad_lines_named: [{ line: 2 }, { line: 5, why: 'not a JSON object' }],
+      matches: 3,
+      rules_loaded: 3,
+      rules_skipped: 0,
+    })
+  })
+
+  it.each([
+    ['gzip', gzipSync],
+    ['zstd', zstdCompressSync],
+  ])('reads events in %s, whatever the name of the file', async (_name, compress) => {
+    await writeFile(join(folder, 'events.ndjson'), compress(Buffer.from(EVENTS)))
+    expect((await huntIn()).matches).toEqual(EXPECTED)
+  })
+
+  it.each(['rules.tar.gz', 'rules.tar', 'rules.tar.zst'])(
+    'reads rules from %s, and names them as the archive does',
+    async (name) => {
+      const files = [
+        ['rules/one.yml', rule('Whoami', 'CommandLine|contains: whoami')],
+        [`${'deep/'.repeat(40)}two.yml`, rule('Cmd', 'Image|endswith: cmd.exe')],
+        ['notes.txt', 'no rule'],
+      ] as const
+      const tar = await packTar(
+        files.map(([path, text]) => ({
+          header: { name: path, size: Buffer.byteLength(text), type: 'file' },
+          body: text,
+        })),
+      )
+      const packed = name.endsWith('.gz') ? gzipSync(tar) : name.endsWith('.zst') ? zstdCompressSync(tar) : tar
+      await writeFile(join(folder, name), packed)
+      await writeFile(join(folder, 'events.ndjson'), EVENTS)
+      const { matches } = await huntIn({ rules: join(folder, name) })
+      expect(matches).toEqual([
+        { event: 0, rule: 'Whoami', file: 'rules/one.yml' },
+        { event: 3, rule: 'Cmd', file: `${'deep/'.repeat(40)}two.yml` },
+      ])
+    },
+  )
+
+  it('takes one rule file by itself', async () => {
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    expect((await huntIn({ rules: join(folder, 'rules/one.yml') })).matches).toEqual(EXPECTED.slice(0, 1))
+  })
+
+  it('tries every rule on every event when told to ignore log sources', async () => {
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    const { matches } = await huntIn({ anyLogSource: true })
+    expect(matches).toContainEqual({ event: 4, rule: '11111111-1111-4111-8111-111111111111', file: 'one.yml' })
+  })
+
+  it('names the rules it skipped, with place and reason, and runs the others', async () => {
+    await writeFile(join(folder, 'rules/bad.yml'), rule('Bad', 'A|nonsense: 1'))
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    const { code, matches, said } = await huntIn()
+    expect(code).toBe(0)
+    expect(matches).toEqual(EXPECTED)
+    expect(JSON.parse(said)).toMatchObject({
+      rules_skipped: 1,
+      skipped: [{ code: 'modifier_unknown', file: 'bad.yml', line: 7, rule: 'Bad' }],
+    })
+    expect((await huntIn({ json: false })).said).toContain('skipped bad.yml:7 Bad: modifier_unknown')
+  })
+
+  it('fills placeholders from a file', async () => {
+    await writeFile(join(folder, 'rules/expand.yml'), rule('Expand', "CommandLine|expand: '%Words%'"))
+    await writeFile(join(folder, 'words.yml'), 'Words:\n  - who*\n')
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    const { matches } = await huntIn({ placeholders: join(folder, 'words.yml') })
+    expect(matches).toContainEqual({ event: 0, rule: 'Expand', file: 'expand.yml' })
+  })
+
+  it.each<[string, Partial<HuntOptions>]>([
+    ['no such rules', { rules: '/nonexistent/rules' }],
+    ['no such events', { events: '/nonexistent/events' }],
+    ['no such placeholders', { placeholders: '/nonexistent/words' }],
+  ])('ends with 2 and a reason: %s', async (_what, options) => {
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    const { code, said, written } = await huntIn(options)
+    expect(code).toBe(2)
+    expect(said).toContain('nonexistent')
+    expect(written).toEqual([])
+  })
+
+  it('ends with 2 when a folder has no rules, or an archive is none', async () => {
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    await mkdir(join(folder, 'empty'))
+    expect((await huntIn({ rules: join(folder, 'empty') })).code).toBe(2)
+    await writeFile(join(folder, 'broken.tar.gz'), gzipSync(Buffer.from('not a tar archive at all'.repeat(100))))
+    expect((await huntIn({ rules: join(folder, 'broken.tar.gz') })).code).toBe(2)
+    await writeFile(join(folder, 'cut.tar.gz'), gzipSync(Buffer.alloc(100_000, 'x')).subarray(0, 60))
+    expect((await huntIn({ rules: join(folder, 'cut.tar.gz') })).code).toBe(2)
+  })
+
+  it.each([
+    ['gzip', gzipSync],
+    ['zstd', zstdCompressSync],
+  ])('ends with 2 when the events are %s cut off in the middle', async (_name, compress) => {
+    const whole = compress(
+      Buffer.from(Array.from({ length: 5_000 }, (_, index) => sysmon({ n: index, r: Math.random() })).join('\n')),
+    )
+    await writeFile(join(folder, 'events.ndjson'), whole.subarray(0, whole.length / 2))
+    const { code, said } = await huntIn()
+    expect(code).toBe(2)
+    expect(said).toContain('events.ndjson')
+  })
+})
+
+describe('cutting events into lines', () => {
+  const split = (limit: number, ...chunks: string[]) => {
+    const splitter = new LineSplitter(limit)
+    return [...chunks.flatMap((chunk) => splitter.push(Buffer.from(chunk))), ...splitter.end()]
+  }
+
+  it('keeps lines whole across blocks, whatever ends them', () => {
+    expect(split(100, '\ufeff{"a":', '1}\r\n', '{"b":2}', '\n', '{"c":3}')).toMatchObject([
+      { text: '{"a":1}\r' },
+      { text: '{"b":2}' },
+      { text: '{"c":3}' },
+    ])
+  })
+
+  it('counts a line past the limit as one line and does not keep it', () => {
+    expect(split(10, 'a\n', 'x'.repeat(30), 'x'.repeat(30), 'x\nb\n', 'y'.repeat(11))).toEqual([
+      { kind: 'text', text: 'a' },
+      { kind: 'long', bytes: 61 },
+      { kind: 'text', text: 'b' },
+      { kind: 'long', bytes: 11 },
+    ])
+  })
+
+  it('keeps characters whole that a block boundary cuts', () => {
+    const bytes = Buffer.from('{"a":"ü😀"}')
+    const splitter = new LineSplitter(100)
+    const lines = [...bytes].flatMap((byte) => splitter.push(Buffer.from([byte])))
+    expect([...lines, ...splitter.end()]).toEqual([{ kind: 'text', text: '{"a":"ü😀"}' }])
+  })
+})
