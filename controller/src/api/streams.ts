@@ -17,10 +17,9 @@ export const Stream = closed(
     dropped: Count('Told to be lost, and `invalid`.'),
     invalid: Count('Came and did not fit the schema.'),
     reported_dropped: Count('Lost on the host, as it said last.'),
-    unaccounted: Type.Integer({
-      description:
-        'produced - stored - spooled - dropped. Below zero while the last status is older than what came in since; above zero after a status is an alarm.',
-    }),
+    unaccounted: Count(
+      'produced - stored - spooled - dropped: anything above zero is an event that nobody can account for.',
+    ),
     acked_seq: Count('Everything up to here is durable or known to be lost.'),
     updated_at: Type.String(),
   },
@@ -41,7 +40,7 @@ export function streamView(row: Selectable<Tables['streams']> & { readonly hostn
     dropped: row.dropped,
     invalid: row.invalid,
     reported_dropped: row.reported_dropped,
-    unaccounted: row.produced - row.stored - row.spooled - row.dropped,
+    unaccounted: Math.max(0, row.produced - row.stored - row.spooled - row.dropped),
     acked_seq: row.acked_seq,
     updated_at: row.updated_at,
   }

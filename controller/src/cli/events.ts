@@ -76,7 +76,8 @@ export function whatOf(event: Event): string {
   if (destination?.ip !== undefined)
     return `${endpoint(source)} → ${endpoint(destination)}${process?.name === undefined ? '' : `  by ${process.name}`}`
   if (process !== undefined)
-    return process.command_line ?? process.executable ?? process.name ?? `process ${process.pid ?? ''}`
+    // A kernel thread has an empty command line.
+    return process.command_line || process.executable || `${process.name ?? 'process'} (pid ${process.pid ?? '?'})`
   if (event.package !== undefined) return `${event.package.name} ${event.package.version}`
   return event.message ?? event.event.reason ?? event.user?.name ?? event.service?.name ?? ''
 }

@@ -15,6 +15,8 @@ export interface Io {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
   readonly columns: number
+  /** Data is read by a person as it comes. */
+  readonly outIsTerminal: boolean
   readonly colors: Colors
   /** A person answers. */
   readonly canAsk: boolean
@@ -33,6 +35,7 @@ export function processIo(): Io {
     spinnerOn: stderr.isTTY && env['TERM'] !== 'dumb' ? stderr : undefined,
     env,
     cwd: process.cwd(),
+    outIsTerminal: stdout.isTTY && env['TERM'] !== 'dumb',
     columns: stdout.isTTY ? Math.max(60, Math.min(stdout.columns, 200)) : DEFAULT_COLUMNS,
     colors: pico.createColors(colored),
     canAsk: stdin.isTTY && stderr.isTTY,

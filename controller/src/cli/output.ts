@@ -67,9 +67,11 @@ export function tableOf<Row>(io: Io, rows: readonly Row[], columns: readonly Col
   const natural = columns.map(({ head }, at) =>
     Math.max(head.length, ...cells.map((row) => Array.from(fitText(row[at] ?? '', 10_000)).length)),
   )
-  const fixed = natural.reduce((sum, one, at) => sum + GAP + (columns[at]?.flexible ? 0 : one), 0)
-  const flexible = columns.filter((column) => column.flexible).length
-  const share = Math.max(MIN_FLEXIBLE, Math.floor((width - fixed) / Math.max(1, flexible)))
+  const widths = widthsOf(
+    natural,
+    columns.map(({ flexible }) => flexible === true),
+    width,
+  )
   const table = new Table({
     head: columns.map(({ head }) => io.colors.bold(head)),
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': GAP },
@@ -77,8 +79,8 @@ export function tableOf<Row>(io: Io, rows: readonly Row[], columns: readonly Col
   })
   for (const [index, row] of rows.entries())
     table.push(
-      columns.map(({ paint, flexible }, at) => {
-        const text = fitText(cells[index]?.[at] ?? '', flexible ? share : 10_000)
+      columns.map(({ paint }, at) => {
+        const text = fitText(cells[index]?.[at] ?? '', widths[at] ?? 0)
         return paint ? paint(text, row) : text
       }),
     )
@@ -87,6 +89,19 @@ export function tableOf<Row>(io: Io, rows: readonly Row[], columns: readonly Col
     .split('\n')
     .map((line) => line.trimEnd())
     .join('\n')
+}
+
+/** Columns keep their natural width; flexible ones share what is left, the short ones first so that nothing is wasted on them. */
+function widthsOf(natural: readonly number[], flexible: readonly boolean[], width: number): number[] {
+  const widths = [...natural]
+  const open = natural.flatMap((wanted, at) => (flexible[at] ? [{ at, wanted }] : []))
+  let left = width - natural.reduce((sum, one, at) => sum + GAP + (flexible[at] ? 0 : one), 0)
+  for (const [done, { at, wanted }] of open.toSorted((a, b) => a.wanted - b.wanted).entries()) {
+    const share = Math.max(MIN_FLEXIBLE, Math.floor(left / (open.length - done)))
+    widths[at] = Math.min(wanted, share)
+    left -= widths[at]
+  }
+  return widths
 }
 
 const NO_LINES = {
