@@ -1,7 +1,16 @@
 /** The agent as one executable file: esbuild bundles it, @yao-pkg/pkg puts it into a copy of the project's own Node. */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -31,7 +40,7 @@ export async function buildAgentBinary(): Promise<string> {
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     const version = execFileSync(join(work, 'agent'), ['version'], { encoding: 'utf8' })
-    if (!version.includes('firebreak-agent')) throw new Error(`the built executable answers ${JSON.stringify(version)}`)
+    if (version.trim() !== agentVersion()) throw new Error(`the built executable answers ${JSON.stringify(version)}`)
     renameSync(join(work, 'agent'), binary)
     return binary
   } finally {

@@ -1,10 +1,26 @@
 /** The agent as a Debian package (deb(5), Debian Policy 4.6): `node installers/linux/build-deb.ts` prints the path of the file. */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Config } from '@firebreak/agent/config.ts'
+import { CeilingFile } from '@firebreak/agent/orders/ceiling.ts'
 import { agentVersion, buildAgentBinary, DIST } from './build-binary.ts'
+import { sampleConfig } from './sample-config.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' }
@@ -29,7 +45,9 @@ export async function buildAgentPackage(options: PackageOptions = {}): Promise<s
     const tree = join(work, 'tree')
     layOut(tree, binary)
     writeControl(tree, version, architecture)
-    execFileSync('dpkg-deb', ['--root-owner-group', '-Zzstd', '-z3', '--build', tree, join(work, 'agent.deb')], { stdio: ['ignore', 'ignore', 'pipe'] })
+    execFileSync('dpkg-deb', ['--root-owner-group', '-Zzstd', '-z3', '--build', tree, join(work, 'agent.deb')], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
     renameSync(join(work, 'agent.deb'), file)
     return file
   } finally {
@@ -46,7 +64,20 @@ function layOut(tree: string, binary: string): void {
   chmodSync(join(tree, 'usr/lib/firebreak-agent/firebreak-agent'), 0o755)
   symlinkSync('../lib/firebreak-agent/firebreak-agent', join(folder('usr/bin'), 'firebreak-agent'))
   cpSync(join(here, 'systemd'), folder('lib/systemd/system'), { recursive: true })
-  cpSync(join(here, 'etc'), folder('etc/firebreak'), { recursive: true })
+  const etc = folder('etc/firebreak')
+  writeFileSync(
+    join(etc, 'agent.yaml'),
+    sampleConfig(Config, [
+      'Firebreak agent. Check with `firebreak-agent check-config`; what is commented out is the default.',
+    ]),
+  )
+  writeFileSync(
+    join(etc, 'ceiling.yaml'),
+    sampleConfig(CeilingFile, [
+      'What any controller may do on this host at most. Only root of this host can change it; no command can.',
+      'A file that cannot be read allows nothing.',
+    ]),
+  )
   chmodSync(join(tree, 'etc/firebreak'), 0o750)
   for (const name of readdirSync(join(tree, 'etc/firebreak'))) chmodSync(join(tree, 'etc/firebreak', name), 0o640)
   copyFileSync(join(here, '..', '..', 'LICENSE'), join(folder('usr/share/doc/firebreak-agent'), 'copyright'))
@@ -84,7 +115,9 @@ function writeControl(tree: string, version: string, architecture: string): void
 
 function digestOfFolder(folder: string, more: string): string {
   const hash = createHash('sha256').update(more)
-  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }).sort((a, b) => (a.parentPath + a.name < b.parentPath + b.name ? -1 : 1)))
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }).sort((a, b) =>
+    a.parentPath + a.name < b.parentPath + b.name ? -1 : 1,
+  ))
     if (entry.isFile()) hash.update(entry.name).update(readFileSync(join(entry.parentPath, entry.name)))
   return hash.digest('hex').slice(0, 16)
 }

@@ -4,7 +4,10 @@ import { cpus, release, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { benches } from './benches.ts'
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'boolean' }, list: { type: 'boolean' }, short: { type: 'boolean' } } })
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'boolean' }, list: { type: 'boolean' }, short: { type: 'boolean' } },
+})
 
 if (values.list) {
   for (const bench of benches) console.log(`${bench.name.padEnd(14)} ${bench.describe}`)
@@ -16,8 +19,16 @@ if (!bench) {
   process.exit(2)
 }
 const { metrics, ratios } = await bench.run({ short: values.short ?? false, say: (line) => console.error(line) })
-const result = { name: bench.name, metrics: rounded(metrics), ratios: rounded(ratios), machine: machine(), commit: commit() }
-if (!values.json) for (const [name, value] of Object.entries({ ...result.metrics, ...result.ratios })) console.error(`${name.padEnd(48)} ${value}`)
+const result = {
+  name: bench.name,
+  metrics: rounded(metrics),
+  ratios: rounded(ratios),
+  machine: machine(),
+  commit: commit(),
+}
+if (!values.json)
+  for (const [name, value] of Object.entries({ ...result.metrics, ...result.ratios }))
+    console.error(`${name.padEnd(48)} ${value}`)
 console.log(JSON.stringify(result))
 process.exit(0)
 
@@ -31,7 +42,10 @@ function machine(): string {
 
 function commit(): string {
   try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim()
   } catch {
     return 'none'
   }

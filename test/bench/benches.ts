@@ -1,0 +1,6 @@
+import { agentBench } from './agent.ts'
+import type { Bench } from './bench.ts'
+import { containmentBench } from './containment.ts'
+import { sigma as sigmaBench } from './sigma.ts'
+
+export const benches: readonly Bench[] = [agentBench, containmentBench, sigmaBench]
