@@ -88,9 +88,10 @@ describe('reading rule files', () => {
 
 describe('hostile rule files', () => {
   const quick = (text: string) => {
-    const started = performance.now()
+    // Time of the processor, not of the clock: other tests run beside this one.
+    const started = process.threadCpuUsage()
     const result = parse(text)
-    expect(performance.now() - started).toBeLessThan(5_000)
+    expect(process.threadCpuUsage(started).user / 1_000).toBeLessThan(5_000)
     return result
   }
 

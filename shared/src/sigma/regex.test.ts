@@ -20,10 +20,10 @@ describe('regular expressions of rules', () => {
     'a?'.repeat(30) + 'a'.repeat(30),
   ])('%s takes no time over a text made for it', (pattern) => {
     const { test } = compiled(pattern)
-    const started = performance.now()
+    const started = process.threadCpuUsage()
     test('a'.repeat(30_000))
     test('x'.repeat(30_000))
-    expect(performance.now() - started).toBeLessThan(3_000)
+    expect(process.threadCpuUsage(started).user / 1_000).toBeLessThan(3_000)
   })
 
   it.each([

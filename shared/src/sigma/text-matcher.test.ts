@@ -31,9 +31,9 @@ describe('wildcard matching', () => {
 
   it('takes no time over a pattern full of stars', () => {
     const tokens: Token[] = Array.from({ length: 40 }, (): Token[] => ['a', ANY_RUN]).flat()
-    const started = performance.now()
+    const started = process.threadCpuUsage()
     expect(textMatcher([...tokens, 'b'])('a'.repeat(200_000))).toBe(false)
-    expect(performance.now() - started).toBeLessThan(1_000)
+    expect(process.threadCpuUsage(started).user / 1_000).toBeLessThan(1_000)
   })
 })
 
