@@ -16,7 +16,7 @@ const RECORDINGS = join(DATA, 'otrf-security-datasets/data')
 const RULES = join(DATA, 'sigma-rules')
 const RULE_COUNTS = [100, 1_000, 3_000] as const
 
-export const sigmaBench: Bench = {
+export const sigma: Bench = {
   name: 'sigma',
   describe: 'Events a second of recorded Sysmon telemetry against all Windows rules, beside JSON.parse alone.',
   run,
