@@ -113,7 +113,8 @@ function dropped(side: 'in' | 'out'): readonly string[] {
   return [
     `meta l4proto tcp counter name ${side}_tcp drop`,
     `meta l4proto udp counter name ${side}_udp drop`,
-    `meta l4proto { icmp, ipv6-icmp } counter name ${side}_icmp drop`,
+    // ICMP and ICMPv6 by number (RFC 790, RFC 4443): a small Debian has no /etc/protocols, and nft needs it for the names.
+    `meta l4proto { 1, 58 } counter name ${side}_icmp drop`,
     `counter name ${side}_other`,
   ]
 }

@@ -39,7 +39,8 @@ export function createFirewall(options: { readonly runner?: readonly string[]; r
       return ran.stdout
     },
     async table() {
-      const ran = await nft(['-s', 'list', 'table', ...TABLE.split(' ')])
+      // Numbers, so that a listing does not change when /etc/passwd or /etc/protocols does.
+      const ran = await nft(['-s', '-n', 'list', 'table', ...TABLE.split(' ')])
       if (ran.code === 0) return ran.stdout
       if (isAbsent(ran)) return undefined
       throw unreadable(`table ${TABLE}`, ran)
