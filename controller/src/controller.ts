@@ -84,6 +84,7 @@ async function wire(
   closing: (() => void | Promise<void>)[],
 ): Promise<Controller> {
   const log = roomLog(logger)
+  const tick = () => performance.now()
   closing.push(lockStateDir(config.state_dir))
   const trust = await openControllerTrust({
     stateDir: config.state_dir,
@@ -106,7 +107,7 @@ async function wire(
   const parsed = new ParsedBatches(config.ingest.parsed_events)
   const feed = createFeed(state, parsed)
   const mover = new Mover({ state, telemetry, clock, log, metrics: ingestFigures }, config.ingest)
-  const ingest = createIngest({ state, bus, clock, metrics: ingestFigures, parsed, mover }, config.ingest)
+  const ingest = createIngest({ state, bus, clock, tick, metrics: ingestFigures, parsed, mover }, config.ingest)
 
   const shared = { store: state, state, bus, audit, clock, log, metrics }
   const triage = createTriage({ ...shared, telemetry }, config.triage)
@@ -115,7 +116,7 @@ async function wire(
   const fleet = createFleet({ ...shared, metrics: fleetMetrics(metrics), raise })
   const orders = createOrders({ ...shared, trust, raise })
   const respond = createRespond({ ...shared, orders }, config.respond)
-  const gateway = createGateway({ ...shared, trust, fleet, enrolment, ingest, orders, raise }, config.gateway)
+  const gateway = createGateway({ ...shared, tick, trust, fleet, enrolment, ingest, orders, raise }, config.gateway)
   const readiness = readinessOf(state, telemetry, trust, detect, clock)
 
   const faces = {

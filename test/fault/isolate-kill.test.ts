@@ -64,9 +64,10 @@ describe.skipIf(missing !== undefined)('an agent killed with -9', () => {
       const copy = network.copyOf(stateDir)
 
       const second = await start(stateDir)
+      // As at every start: first the open order is reconciled, then what must be in force is resumed.
+      const reconciled = await second.call({ call: 'reconcile', ...order })
       await second.call({ call: 'resume' })
       await expectIsolated(stateDir, second, isolated)
-      const reconciled = await second.call({ call: 'reconcile', ...order })
       expect(reconciled).toMatchObject(
         isolated ? { found: 'done', effect: { state: 'verified' } } : { found: 'not_done' },
       )
@@ -90,9 +91,10 @@ describe.skipIf(missing !== undefined)('an agent killed with -9', () => {
     const cmdId = network.newCommandId()
     await killedAt(first, { call: 'release', cmdId, crashAt: step })
     const second = await start(stateDir)
+    const reconciled = await second.call({ call: 'reconcile-release', cmdId })
     await second.call({ call: 'resume' })
     await expectIsolated(stateDir, second, false)
-    expect(await second.call({ call: 'reconcile-release', cmdId })).toMatchObject({
+    expect(reconciled).toMatchObject({
       found: 'done',
       effect: { state: 'verified', evidence: { ruleset_restored: true } },
     })

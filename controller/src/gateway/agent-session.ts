@@ -28,7 +28,9 @@ export interface SessionDeps {
   readonly fleet: Fleet
   readonly ingest: Ingest
   readonly orders: OrdersDoor
-  readonly clock: Clock
+  readonly clock: Pick<Clock, 'monotonic'>
+  /** ms for intervals of this process, asked for every frame: cheap, and may stand still while the machine sleeps. */
+  readonly tick: () => number
   readonly log: GatewayLog
   readonly metrics: GatewayMetrics
   readonly pressure: Pressure
@@ -68,8 +70,8 @@ export class AgentSession implements AgentLink {
     this.agentId = admitted.agentId
     this.session = admitted.session
     this.#startedAt = deps.clock.monotonic()
-    this.#lastHeard = this.#startedAt
-    this.#tokensAt = this.#startedAt
+    this.#lastHeard = deps.tick()
+    this.#tokensAt = this.#lastHeard
   }
 
   start(): void {
@@ -211,18 +213,18 @@ export class AgentSession implements AgentLink {
   }
 
   #heard(): void {
-    this.#lastHeard = this.#deps.clock.monotonic()
+    this.#lastHeard = this.#deps.tick()
   }
 
   #ping(): void {
     // While it is not read from, nothing of it can be heard.
     if (this.#socket.isPaused) this.#heard()
-    if (this.#deps.clock.monotonic() - this.#lastHeard > WIRE.deadMs) this.#socket.terminate()
+    if (this.#deps.tick() - this.#lastHeard > WIRE.deadMs) this.#socket.terminate()
     else if (this.#socket.readyState === this.#socket.OPEN) this.#socket.ping()
   }
 
   #maySpeak(): boolean {
-    const now = this.#deps.clock.monotonic()
+    const now = this.#deps.tick()
     this.#tokens = Math.min(CONTROL_BURST, this.#tokens + ((now - this.#tokensAt) / 1_000) * CONTROL_PER_S)
     this.#tokensAt = now
     if (this.#tokens < 1) return false

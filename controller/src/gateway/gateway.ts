@@ -4,6 +4,7 @@ import { createServer, type Server } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
+import type { Clock } from '@firebreak/shared/clock.ts'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
 import type { EntryRefusal } from '@firebreak/shared/wire/messages.ts'
 import { CHANNEL_BYTES, CHANNEL_LABEL } from '@firebreak/shared/trust/handshake.ts'
@@ -25,9 +26,10 @@ import { Sessions } from './sessions.ts'
 import { Strangers } from './strangers.ts'
 
 export interface GatewayDeps
-  extends Omit<SessionDeps, 'metrics' | 'pressure'>,
+  extends Omit<SessionDeps, 'metrics' | 'pressure' | 'clock'>,
     Omit<EntryDeps, 'trust' | 'clock' | 'fleet'> {
   readonly state: StateStore
+  readonly clock: Clock
   readonly bus: Bus
   readonly metrics: Registry
   readonly raise: RaiseAlarm
@@ -64,12 +66,12 @@ class TlsGateway implements Gateway {
   #tidy: NodeJS.Timeout | undefined
 
   constructor(deps: GatewayDeps, config: GatewayConfig) {
-    const { trust, clock, ingest } = deps
+    const { trust, ingest } = deps
     this.#deps = deps
     this.#config = config
     this.#metrics = gatewayMetrics(deps.metrics)
-    this.#strangers = new Strangers(config, this.#metrics, () => clock.monotonic())
-    this.#sessions = new Sessions(() => clock.monotonic())
+    this.#strangers = new Strangers(config, this.#metrics, deps.tick)
+    this.#sessions = new Sessions(deps.tick)
     this.#pressure = new Pressure(config.queued_batches, () => ingest.backlogged(), this.#metrics)
     this.#server = createServer({
       key: trust.tls.key,

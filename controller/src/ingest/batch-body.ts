@@ -17,7 +17,11 @@ export interface KeptBatch {
 export function linesOf(batch: KeptBatch): { readonly seq: number; readonly line: Uint8Array }[] {
   let text: Buffer
   try {
-    text = zstdDecompressSync(batch.body, { maxOutputLength: Math.max(1, batch.body_bytes) })
+    text = zstdDecompressSync(batch.body, {
+      maxOutputLength: Math.max(1, batch.body_bytes),
+      // One piece of the right size: otherwise it comes in pieces of 16 KiB that have to be put together.
+      chunkSize: Math.max(64, batch.body_bytes),
+    })
   } catch (cause) {
     throw new Fault('state_damaged', `batch ${batch.id} cannot be read again: ${reasonOf(cause)}`, { cause })
   }

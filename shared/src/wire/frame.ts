@@ -159,7 +159,7 @@ function unsoundHeader(header: BatchHeader): string | undefined {
 /** The lines of a batch, decoded within the limit that the header names. The signature must have been verified before. */
 export function batchLines(batch: SealedBatch): Result<readonly Uint8Array[], FrameRefusal> {
   if (batch.header.count === 0) return ok([])
-  const decoded = inflate(batch.body, batch.header.body_bytes)
+  const decoded = inflate(batch.body, batch.header.body_bytes, batch.header.body_bytes)
   if (!decoded.ok) return decoded
   if (decoded.value.length !== batch.header.body_bytes)
     return refuse('malformed', 'the body has another length than its header says')
@@ -189,9 +189,12 @@ export function* batchSequence(header: BatchHeader): Generator<number> {
   }
 }
 
-function inflate(data: Uint8Array, maxBytes: number): Result<Uint8Array, FrameRefusal> {
+/** `expectedBytes`: where the length is known, it comes in one piece and need not be put together from many. */
+function inflate(data: Uint8Array, maxBytes: number, expectedBytes = 16_384): Result<Uint8Array, FrameRefusal> {
   try {
-    return ok(zstdDecompressSync(data, { maxOutputLength: Math.max(1, maxBytes) }))
+    return ok(
+      zstdDecompressSync(data, { maxOutputLength: Math.max(1, maxBytes), chunkSize: Math.max(64, expectedBytes) }),
+    )
   } catch (thrown) {
     const code =
       thrown instanceof RangeError || (thrown as { code?: string }).code === 'ERR_BUFFER_TOO_LARGE'
