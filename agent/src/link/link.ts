@@ -101,7 +101,8 @@ class ReconnectingLink implements Link {
   }
 
   async controllers(): Promise<readonly ControllerAddress[]> {
-    const targets = [...this.#deps.trust.current().file.controllers, ...this.#deps.configured]
+    const { trust, configured } = this.#deps
+    const targets = [...trust.current().file.controllers, ...configured, trust.enrolment.controller]
       .map(parseHostPort)
       .filter((target): target is HostPort => target !== undefined)
     const resolved = await Promise.all(targets.map((target) => this.#deps.addresses.resolve(target)))

@@ -81,6 +81,7 @@ export interface JournalDeps {
 
 const NO_DIGEST = '0'.repeat(64)
 const FINISHED_KEPT = 256
+const FINISHED_KEPT_BYTES = MiB
 const TIMES_KEPT = 4_096
 
 export function openJournal(deps: JournalDeps): Journal {
@@ -98,6 +99,7 @@ class FileJournal implements Journal {
   #times: { readonly type: CommandType; readonly at: number }[] = []
   #fd: number
   #size = 0
+  #sizeRewritten = 0
   #number = 0
 
   constructor(deps: JournalDeps) {
@@ -131,7 +133,8 @@ class FileJournal implements Journal {
     this.#size += bytes.length
     for (const entry of entries) this.#take(entry)
     this.#deps.step?.(`journal.${names}.flushed`)
-    if (this.#size > this.#maxBytes) {
+    // Twice what was left by the last time, so that what must be kept is not written anew with each entry.
+    if (this.#size > Math.max(this.#maxBytes, 2 * this.#sizeRewritten)) {
       closeSync(this.#fd)
       this.#rewrite()
       this.#fd = this.#open()
@@ -195,8 +198,7 @@ class FileJournal implements Journal {
 
   /** Writes what still matters into a new file and puts it in the place of the old one. */
   #rewrite(): void {
-    const finished = [...this.commands.values()].filter(({ stage }) => stage === 'done')
-    for (const { command } of finished.slice(0, -FINISHED_KEPT)) this.commands.delete(command.cmd_id)
+    this.#forgetOld()
     const entries: JournalEntry[] = []
     const told = new Set<number>()
     const position = this.position
@@ -227,6 +229,17 @@ class FileJournal implements Journal {
     writeAtomic(this.#deps.path, content)
     this.#deps.step?.('journal.rewrite.done')
     this.#size = content.length
+    this.#sizeRewritten = content.length
+  }
+
+  /** Finished commands stay for repeats, the newest of them and not too many bytes. */
+  #forgetOld(): void {
+    let bytes = 0
+    const finished = [...this.commands.values()].filter(({ stage }) => stage === 'done').reverse()
+    for (const [i, { command, receipts }] of finished.entries()) {
+      for (const { envelope } of receipts) bytes += envelope.payload.length
+      if (i >= FINISHED_KEPT || bytes > FINISHED_KEPT_BYTES) this.commands.delete(command.cmd_id)
+    }
   }
 
   #open(): number {

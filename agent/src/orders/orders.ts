@@ -204,20 +204,20 @@ class JournaledOrders implements Orders {
   }
 
   #work(): void {
-    if (this.#working || !this.#actions) return
+    if (this.#working || this.#stopped || !this.#actions || this.#queue.length === 0) return
     this.#working = this.#drain(this.#actions)
-      .catch((thrown: unknown) => {
-        // The journal cannot be written: nothing may be begun that could not be remembered. What waits is tried with the next command.
-        this.#deps.log.error(ORDERS_LOG.journalUnwritable, { reason: reasonOf(thrown) })
-      })
-      .finally(() => {
-        this.#working = undefined
-      })
   }
 
   async #drain(actions: Actions): Promise<void> {
-    for (let next = this.#queue.shift(); next && !this.#stopped; next = this.#queue.shift())
-      await this.#carryOut(next, actions)
+    try {
+      for (let next = this.#queue.shift(); next; next = this.#stopped ? undefined : this.#queue.shift())
+        await this.#carryOut(next, actions)
+    } catch (thrown) {
+      // The journal cannot be written: nothing may be begun that could not be remembered. What waits is tried with the next command.
+      this.#deps.log.error(ORDERS_LOG.journalUnwritable, { reason: reasonOf(thrown) })
+    } finally {
+      this.#working = undefined
+    }
   }
 
   async #carryOut({ command, received, session, signers }: Waiting, actions: Actions): Promise<void> {

@@ -1,0 +1,94 @@
+import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { type Journal, openJournal } from './journal.ts'
+
+function open(path: string, maxBytes = 64 * 1024, damages: string[] = []): Journal {
+  return openJournal({ path, maxBytes, onDamage: (why) => damages.push(why) })
+}
+
+function file(): string {
+  return join(mkdtempSync(join(tmpdir(), 'fb-journal-')), 'journal')
+}
+
+const id = (i: number) => `0190a000-0000-7000-8000-${String(i).padStart(12, '0')}`
+
+/** One command from its coming to its end, with two receipts. */
+function command(journal: Journal, i: number): void {
+  const receipt = (nth: number, state: 'accepted' | 'verified') => ({
+    t: 'receipt' as const,
+    receipt: {
+      receipt_seq: 2 * i - 2 + nth,
+      sha256: String(i).padStart(64, '0'),
+      cmd_id: id(i),
+      state,
+      envelope: { payloadType: 't', payload: 'x'.repeat(400), signatures: [{ keyid: 'k', sig: 's'.repeat(88) }] },
+    },
+  })
+  const received = { cmd_id: id(i), type: 'isolate-host' as const, args: {}, sha256: '0'.repeat(64), at: i }
+  journal.append([{ t: 'received', position: { lease: 1, seq: i }, command: received }])
+  journal.append([{ t: 'started', cmd_id: id(i) }, receipt(1, 'accepted')])
+  journal.append([{ t: 'done', cmd_id: id(i), effect: undefined }, receipt(2, 'verified')])
+}
+
+it('stays small however long it runs, and forgets neither its position nor what is not acked', () => {
+  const path = file()
+  const journal = open(path)
+  let largest = 0
+  for (let i = 1; i <= 400; i++) {
+    command(journal, i)
+    if (i < 390) journal.append([{ t: 'acked', receipt_seq: 2 * i }])
+    largest = Math.max(largest, statSync(path).size)
+  }
+  // 256 finished commands are kept for repeats, and it is rewritten at twice their size; all 400 would be 1.2 MB in the end.
+  expect(largest).toBeLessThan(900 * 1024)
+  journal.close()
+  const after = open(path)
+  expect(after.position).toEqual({ lease: 1, seq: 400 })
+  expect(after.lastReceipt.seq).toBe(800)
+  expect([...after.unacked.keys()]).toEqual(Array.from({ length: 22 }, (_, i) => 779 + i))
+  expect(after.acceptedSince('isolate-host', 301)).toBe(100)
+  expect(after.commands.get(id(400))).toMatchObject({ stage: 'done' })
+  expect(after.commands.has(id(1))).toBe(false)
+  after.close()
+})
+
+it('tells of a record that was changed in the middle, and keeps the others', () => {
+  const path = file()
+  const journal = open(path)
+  for (let i = 1; i <= 3; i++) command(journal, i)
+  journal.close()
+  const bytes = readFileSync(path)
+  const hit = bytes.indexOf(`"t":"started","cmd_id":"${id(2)}"`)
+  bytes[hit + 5] = 0x58
+  writeFileSync(path, bytes)
+  const damages: string[] = []
+  const after = open(path, undefined, damages)
+  expect(damages.length).toBe(1)
+  expect(after.position).toEqual({ lease: 1, seq: 3 })
+  expect(after.commands.get(id(2))).toMatchObject({ stage: 'done' })
+  after.close()
+})
+
+it('takes a write that failed back, so that nothing half stays behind', () => {
+  const path = file()
+  let fail = false
+  const journal = openJournal({
+    path,
+    onDamage() {},
+    step(name) {
+      if (fail && name.endsWith('written')) throw new Error('the disk is full')
+    },
+  })
+  command(journal, 1)
+  const before = readFileSync(path)
+  fail = true
+  expect(() => command(journal, 2)).toThrow('cannot append')
+  expect(journal.position).toEqual({ lease: 1, seq: 1 })
+  expect(readFileSync(path).equals(before)).toBe(true)
+  fail = false
+  command(journal, 2)
+  expect(journal.position).toEqual({ lease: 1, seq: 2 })
+  journal.close()
+})
