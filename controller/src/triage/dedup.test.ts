@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import { assert, property, string } from 'fast-check'
 import { isUuid, type AgentId, type EventId } from '@firebreak/shared/ids.ts'
 import { describe, expect, it } from 'vitest'
 import { collapsedKeyOf, dedupKeyOf, groupSignals, keyPrefixOf, ruleOfKey, seenAt, signalIdOf } from './dedup.ts'
@@ -19,8 +19,8 @@ describe('what counts as one alert', () => {
   })
 
   it('keeps keys apart whatever stands in them, and gives the rule back', () => {
-    fc.assert(
-      fc.property(fc.string(), fc.string(), fc.string(), (agent, rule, program) => {
+    assert(
+      property(string(), string(), string(), (agent, rule, program) => {
         const made = signal('t', { process: { executable: program } }, rule, agent)
         expect(ruleOfKey(dedupKeyOf(made))).toBe(rule)
         expect(dedupKeyOf(made).startsWith(keyPrefixOf(made))).toBe(true)

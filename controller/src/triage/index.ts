@@ -1,7 +1,6 @@
 import type { AgentId, AlertId, EventId, IncidentId } from '@firebreak/shared/ids.ts'
 import type { Result } from '@firebreak/shared/result.ts'
 import type { Tx } from '../store/state/state-store.ts'
-import type { Prevalence } from './prevalence.ts'
 
 export const SEVERITIES = ['informational', 'low', 'medium', 'high', 'critical'] as const
 export type Severity = (typeof SEVERITIES)[number]
@@ -55,6 +54,11 @@ export interface TriageOutcome {
   readonly alerts: readonly AlertId[]
   readonly incidents: readonly IncidentId[]
 }
+
+/** How common something was before; `known: false` says why that cannot be told. */
+export type Prevalence =
+  | { readonly known: true; readonly field: string; readonly events: number; readonly hosts: number }
+  | { readonly known: false; readonly why: string }
 
 /** What was looked up outside of the transaction: the store's writer never waits for the telemetry store. */
 export interface Findings {

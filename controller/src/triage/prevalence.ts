@@ -3,12 +3,8 @@ import type { Clock } from '@firebreak/shared/clock.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import type { TelemetryStore } from '../store/telemetry/telemetry-store.ts'
-import type { Signal } from './index.ts'
+import type { Prevalence, Signal } from './index.ts'
 import type { TriageConfig } from './triage-config.ts'
-
-export type Prevalence =
-  | { readonly known: true; readonly field: string; readonly events: number; readonly hosts: number }
-  | { readonly known: false; readonly why: string }
 
 /** What went on in the hour before is not "before": an attack that spreads must not make itself common. */
 const BEFORE_MS = 3_600_000
@@ -36,14 +32,15 @@ export function createPrevalence(
     async of(signals) {
       const found = new Map<string, Prevalence>()
       const asked = new Map<string, { field: string; value: string; before: string }>()
+      const now = clock.monotonic()
       for (const signal of signals) {
         const question = questionOf(signal.event)
         if (question === undefined) continue
         const key = prevalenceKey(question)
         if (found.has(key) || asked.has(key)) continue
         const known = remembered.get(key)
-        if (known !== undefined && known.until > clock.monotonic()) found.set(key, known.found)
-        else if (clock.monotonic() < pausedUntil) found.set(key, unknown('the telemetry store did not answer lately'))
+        if (known !== undefined && known.until > now) found.set(key, known.found)
+        else if (now < pausedUntil) found.set(key, unknown('the telemetry store did not answer lately'))
         else if (asked.size >= config.prevalence_lookups) found.set(key, unknown('too much to look up at once'))
         else asked.set(key, { ...question, before: new Date(clock.now() - BEFORE_MS).toISOString() })
       }

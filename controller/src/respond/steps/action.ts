@@ -71,7 +71,7 @@ export const action = {
     const intent: Intent = {
       agentId: run.agentId,
       type: step.command,
-      args: step.args as Intent['args'],
+      args: step.args,
       reason: `${run.playbookTitle}: ${facts.incident.title}`.slice(0, MAX_REASON),
       incidentId: run.incidentId,
       runId: run.id,

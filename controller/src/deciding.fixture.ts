@@ -9,28 +9,28 @@ import type { Event } from '@firebreak/shared/events/event.ts'
 import { agentIdOf, type AgentId } from '@firebreak/shared/ids.ts'
 import { generateSeed, signingKeyOf } from '@firebreak/shared/trust/ed25519.ts'
 import { Registry } from 'prom-client'
-import Value from 'typebox/value'
-import { createAuditLog } from '../audit/audit-log.ts'
-import { createDetect } from '../detect/detect.ts'
-import { DetectConfig } from '../detect/detect-config.ts'
-import { accountingSignal } from '../detect/accounting-signals.ts'
-import type { Detect } from '../detect/index.ts'
-import { createFeed, ParsedBatches } from '../ingest/feed.ts'
-import type { OrdersRoom } from '../orders/index.ts'
-import type { CommandView } from '../orders/orders.ts'
-import { createOrders } from '../orders/orders-room.ts'
-import { createMemoryBus } from '../store/bus/memory-bus.ts'
-import type { Bus } from '../store/bus/bus.ts'
-import { openStateStore } from '../store/state/sqlite-store.ts'
-import type { StateStore } from '../store/state/state-store.ts'
-import type { TelemetryStore } from '../store/telemetry/telemetry-store.ts'
-import type { Triage } from '../triage/index.ts'
-import { openControllerTrust } from '../trust/controller-trust.ts'
-import { createTriage } from '../triage/triage.ts'
-import { TriageConfig } from '../triage/triage-config.ts'
-import type { Respond } from './index.ts'
-import { createRespond } from './respond.ts'
-import { RespondConfig } from './respond-config.ts'
+import { Value } from 'typebox/value'
+import { createAuditLog } from './audit/audit-log.ts'
+import { createDetect } from './detect/detect.ts'
+import { DetectConfig } from './detect/detect-config.ts'
+import { accountingSignal } from './detect/accounting-signals.ts'
+import type { Detect } from './detect/index.ts'
+import { createFeed, ParsedBatches } from './ingest/feed.ts'
+import type { OrdersRoom } from './orders/index.ts'
+import type { CommandView } from './orders/orders.ts'
+import { createOrders } from './orders/orders-room.ts'
+import { createMemoryBus } from './store/bus/memory-bus.ts'
+import type { Bus } from './store/bus/bus.ts'
+import { openStateStore } from './store/state/sqlite-store.ts'
+import type { StateStore } from './store/state/state-store.ts'
+import type { TelemetryStore } from './store/telemetry/telemetry-store.ts'
+import type { Triage } from './triage/index.ts'
+import { openControllerTrust } from './trust/controller-trust.ts'
+import { createTriage } from './triage/triage.ts'
+import { TriageConfig } from './triage/triage-config.ts'
+import type { Respond } from './respond/index.ts'
+import { createRespond } from './respond/respond.ts'
+import { RespondConfig } from './respond/respond-config.ts'
 
 export const REVERSE_SHELL = `title: Reverse Shell Over Bash
 id: 3c5e1a76-6d2e-4a4e-9c55-0a4b3a6c9d10
@@ -214,6 +214,8 @@ export class Rig {
 
   /** As ingest does: the row first, then the word. */
   async commit(agentId: AgentId, events: readonly Event[]): Promise<void> {
+    const first = this.#seq + 1
+    this.#seq += events.length
     const lines = events.map((event) => `${JSON.stringify(event)}\n`).join('')
     const { insertId } = await this.store.write((tx) =>
       tx
@@ -222,8 +224,8 @@ export class Rig {
           agent_id: agentId,
           epoch: 'e',
           class: 'process',
-          first_seq: this.#seq + 1,
-          last_seq: this.#seq + events.length,
+          first_seq: first,
+          last_seq: first + events.length - 1,
           count: events.length,
           gaps: '[]',
           body: zstdCompressSync(lines),
@@ -233,7 +235,6 @@ export class Rig {
         })
         .executeTakeFirstOrThrow(),
     )
-    this.#seq += events.length
     this.bus.publish('batch.committed', { agentId, batchId: Number(insertId) })
   }
 

