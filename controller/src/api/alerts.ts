@@ -8,7 +8,7 @@ import type { ApiDeps } from './api-deps.ts'
 import { recordOf, recordsOf, textsOf } from './json-column.ts'
 import { decodeCursor, PAGE, pageFrom, pageOf, pageQuery } from './paging.ts'
 import { notFound } from './problem.ts'
-import { AgentIdText, closed, Count, Free, IdParams, orNull, Texts, Uuid } from './schemas.ts'
+import { AgentIdText, closed, Count, Free, IdParams, IdPrefix, orNull, Texts, Uuid } from './schemas.ts'
 
 export const ConfidencePart = closed(
   {
@@ -78,6 +78,7 @@ export function alertRoutes(api: Api, { state }: Pick<ApiDeps, 'state'>): void {
         querystring: closed(
           {
             ...pageQuery,
+            id_prefix: IdPrefix,
             host: Type.Optional(AgentIdText('Host.')),
             status: Type.Optional(Type.Enum(['open', 'closed'])),
             severity: Type.Optional(Type.Enum([...SEVERITIES])),
@@ -97,6 +98,8 @@ export function alertRoutes(api: Api, { state }: Pick<ApiDeps, 'state'>): void {
         .orderBy('id', 'desc')
         .limit(limit + 1)
       if (after !== undefined) rows = rows.where('id', '<', after)
+      if (query.id_prefix !== undefined)
+        rows = rows.where('id', '>=', query.id_prefix).where('id', '<=', `${query.id_prefix}~`)
       if (query.host !== undefined) rows = rows.where('agent_id', '=', query.host)
       if (query.status !== undefined) rows = rows.where('status', '=', query.status)
       if (query.severity !== undefined) rows = rows.where('severity', '=', query.severity)

@@ -14,7 +14,7 @@ import { actorOf, actorText } from './authenticate.ts'
 import { recordOf } from './json-column.ts'
 import { decodeCursor, PAGE, pageFrom, pageOf, pageQuery } from './paging.ts'
 import { notFound, ProblemError, valueOf } from './problem.ts'
-import { AgentIdText, closed, Count, Free, IdParams, orNull, Uuid } from './schemas.ts'
+import { AgentIdText, closed, Count, Free, IdParams, IdPrefix, orNull, Uuid } from './schemas.ts'
 import { fieldErrors } from './validate.ts'
 
 export const Command = closed(
@@ -118,6 +118,7 @@ export function commandRoutes(
         querystring: closed(
           {
             ...pageQuery,
+            id_prefix: IdPrefix,
             host: Type.Optional(AgentIdText('Host.')),
             state: Type.Optional(Type.Enum([...COMMAND_STATES])),
             type: Type.Optional(Type.Enum([...COMMAND_TYPES])),
@@ -137,6 +138,8 @@ export function commandRoutes(
         .orderBy('id', 'desc')
         .limit(limit + 1)
       if (after !== undefined) rows = rows.where('id', '<', after)
+      if (query.id_prefix !== undefined)
+        rows = rows.where('id', '>=', query.id_prefix).where('id', '<=', `${query.id_prefix}~`)
       if (query.host !== undefined) rows = rows.where('agent_id', '=', query.host)
       if (query.state !== undefined) rows = rows.where('state', '=', query.state)
       if (query.type !== undefined) rows = rows.where('type', '=', query.type)

@@ -1,4 +1,5 @@
 /** Facts from hosts, searched. */
+import { createHash } from 'node:crypto'
 import { EVENT_CLASSES } from '@firebreak/shared/events/classes.ts'
 import { Event } from '@firebreak/shared/events/event.ts'
 import { Fault } from '@firebreak/shared/result.ts'
@@ -6,7 +7,7 @@ import { Type } from 'typebox'
 import type { EventQuery } from '../store/telemetry/telemetry-store.ts'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'
-import { encodeCursor, decodeCursor, PAGE, pageOf, pageQuery, parseCursorKey } from './paging.ts'
+import { encodeCursor, decodeCursor, PAGE, pageOf, pageQuery } from './paging.ts'
 import { ProblemError } from './problem.ts'
 import { AgentIdText, closed, Count, Time } from './schemas.ts'
 
@@ -51,7 +52,7 @@ export function eventRoutes(api: Api, { telemetry, clock }: Pick<ApiDeps, 'telem
     async ({ query }) => {
       const limit = query.limit ?? PAGE.default
       const edge = edgeOf(decodeCursor('events', query.cursor))
-      const seen = new Set(edge?.ids)
+      const seen = new Set(edge?.marks)
       const since = timeOf('since', query.since)
       const until = edge?.time ?? timeOf('until', query.until)
       const search: EventQuery = {
@@ -64,7 +65,7 @@ export function eventRoutes(api: Api, { telemetry, clock }: Pick<ApiDeps, 'telem
         limit: limit + 1 + seen.size,
       }
       const found = (await searched(async () => await telemetry.search(search))).filter(
-        (event) => !seen.has(event.event.id ?? ''),
+        (event) => !seen.has(markOf(event)),
       )
       const items = found.slice(0, limit)
       return { items, next: found.length > limit ? nextCursor(items, edge) : null }
@@ -141,17 +142,26 @@ function badField(at: number, why: string): ProblemError {
 /** Where a page ended: its last time, and which events of exactly that time were shown, because times are not unique. */
 interface Edge {
   readonly time: string
-  readonly ids: readonly string[]
+  readonly marks: readonly string[]
+}
+/** 48 bits tell a few hundred events apart, and keep the cursor short. */
+const MARK_LENGTH = 8
+
+function markOf(event: Event): string {
+  return createHash('sha256')
+    .update(event.event.id ?? '')
+    .digest('base64url')
+    .slice(0, MARK_LENGTH)
 }
 
 function nextCursor(items: readonly Event[], before: Edge | undefined): string {
   const last = items.at(-1)
   const time = last ? millisecondOf(last) : ''
-  const ids = items.filter((event) => millisecondOf(event) === time).map((event) => event.event.id ?? '')
-  const shown = before?.time === time ? [...before.ids, ...ids] : ids
+  const marks = items.filter((event) => millisecondOf(event) === time).map(markOf)
+  const shown = before?.time === time ? [...before.marks, ...marks] : marks
   if (shown.length > MAX_EDGE)
     throw new ProblemError('bad_request', `more than ${MAX_EDGE} events have the time ${time}; narrow the search`)
-  return encodeCursor('events', JSON.stringify([time, ...shown]))
+  return encodeCursor('events', `${time} ${shown.join('')}`)
 }
 
 /** Events are ordered to the millisecond, whatever more their host wrote. */
@@ -161,10 +171,8 @@ function millisecondOf(event: Event): string {
 
 function edgeOf(key: string | undefined): Edge | undefined {
   if (key === undefined) return undefined
-  const parts = parseCursorKey(key)
-  if (!Array.isArray(parts)) throw new ProblemError('bad_cursor', 'start again without `cursor`')
-  const [time = '', ...ids] = parts.map(String)
-  if (Number.isNaN(Date.parse(time)) || ids.length > MAX_EDGE)
+  const [time = '', marks = ''] = key.split(' ')
+  if (Number.isNaN(Date.parse(time)) || marks.length > MAX_EDGE * MARK_LENGTH)
     throw new ProblemError('bad_cursor', 'start again without `cursor`')
-  return { time, ids }
+  return { time, marks: marks.match(/.{8}/g) ?? [] }
 }

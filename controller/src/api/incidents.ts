@@ -27,7 +27,7 @@ import { textsOf } from './json-column.ts'
 import { decodeCursor, PAGE, pageFrom, pageOf, pageQuery } from './paging.ts'
 import { notFound } from './problem.ts'
 import { RunWithSteps, withSteps } from './runs.ts'
-import { AgentIdText, closed, IdParams, orNull, Texts } from './schemas.ts'
+import { AgentIdText, closed, IdParams, IdPrefix, orNull, Texts } from './schemas.ts'
 
 export const INCIDENT_STATUSES = ['open', 'in_progress', 'contained', 'closed'] as const
 const MAX_PARTS = 200
@@ -108,6 +108,7 @@ export function incidentRoutes(
         querystring: closed(
           {
             ...pageQuery,
+            id_prefix: IdPrefix,
             status: Type.Optional(Type.Enum([...INCIDENT_STATUSES])),
             route: Type.Optional(Type.Enum([...ROUTES])),
             severity: Type.Optional(Type.Enum([...SEVERITIES])),
@@ -129,6 +130,8 @@ export function incidentRoutes(
         .orderBy('id', 'desc')
         .limit(limit + 1)
       if (after !== undefined) rows = rows.where('id', '<', after)
+      if (query.id_prefix !== undefined)
+        rows = rows.where('id', '>=', query.id_prefix).where('id', '<=', `${query.id_prefix}~`)
       if (query.status !== undefined) rows = rows.where('status', '=', query.status)
       if (query.route !== undefined) rows = rows.where('route', '=', query.route)
       if (query.severity !== undefined) rows = rows.where('severity', '=', query.severity)

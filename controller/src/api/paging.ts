@@ -8,7 +8,7 @@ export const pageQuery = {
   limit: Type.Optional(
     Type.Integer({ minimum: 1, maximum: PAGE.max, description: `Entries a page; ${PAGE.default} when left out.` }),
   ),
-  cursor: Type.Optional(Type.String({ maxLength: 512, description: '`next` of the page before.' })),
+  cursor: Type.Optional(Type.String({ maxLength: 8_192, description: '`next` of the page before.' })),
 }
 
 export const pageOf = <T extends TSchema>(entry: T) =>

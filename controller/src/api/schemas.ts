@@ -18,5 +18,7 @@ export const closed = <T extends TProperties>(properties: T, description: string
 export const Free = (description: string) => Type.Record(Type.String(), Type.Unknown(), { description })
 export const Texts = (description: string) => Type.Array(Type.String(), { description })
 
+/** `~` sorts after every letter of an id, so `prefix` to `prefix~` is all that begins with it. */
+export const IdPrefix = Type.Optional(Type.String({ pattern: '^[0-9a-f-]{8,36}$', description: 'Ids that begin so.' }))
 export const IdParams = closed({ id: Uuid('Id.') }, 'Path.')
 export const AgentParams = closed({ agent_id: AgentIdText() }, 'Path.')

@@ -6,6 +6,7 @@ import { ageText } from './durations.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
 import { printList } from './output.ts'
 import { resolveHost } from './resolve-host.ts'
+import { shortId } from './short-id.ts'
 import { type Cli, verb } from './session.ts'
 import { confidenceText, paintSeverity } from './severity.ts'
 
@@ -29,7 +30,7 @@ export function addAlertVerbs(cli: Cli, program: Command): void {
         const rows = await api.list<Alert>('/api/v1/alerts', query, options.limit)
         printList(io, format, rows, {
           columns: [
-            { head: 'ALERT', cell: (alert) => alert.id },
+            { head: 'ALERT', cell: (alert) => shortId(alert.id) },
             {
               head: 'SEVERITY',
               cell: (alert) => alert.severity,

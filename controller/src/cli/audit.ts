@@ -57,10 +57,11 @@ export function addAuditVerbs(cli: Cli, program: Command): void {
     audit,
     'verify',
     'check the whole chain: every record, recomputed here and not believed from the controller',
-    async ({ api, io, format }, _args, { file }): Promise<Exit> => {
+    async (session, _args, { file }): Promise<Exit> => {
+      const { io, format } = session
       const lines =
         file === undefined
-          ? await api.stream('/api/v1/audit/export')
+          ? await session.api.stream('/api/v1/audit/export') // only now is a controller needed, and a token
           : file === '-'
             ? process.stdin
             : createReadStream(file)

@@ -3,12 +3,13 @@ import { COMMAND_STATES, type CommandState } from '@firebreak/shared/commands/co
 import { type Command, Option } from 'commander'
 import type { CommandPage, Command as CommandShown } from '../api/commands.ts'
 import { explain } from './await-command.ts'
-import { ageText, timeText } from './durations.ts'
+import { ageText } from './durations.ts'
 import type { Colors, Io } from './io.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
 import { printList, printOne, tableOf } from './output.ts'
 import { hostNames } from './host-names.ts'
 import { resolveHost } from './resolve-host.ts'
+import { resolveId, shortId } from './short-id.ts'
 import { type Cli, verb } from './session.ts'
 import { fitText, safeText } from './terminal-text.ts'
 
@@ -40,7 +41,7 @@ export function addCommandVerbs(cli: Cli, program: Command): void {
             : new Map<string, string>()
         printList(io, format, rows, {
           columns: [
-            { head: 'COMMAND', cell: (command) => command.id },
+            { head: 'COMMAND', cell: (command) => shortId(command.id) },
             { head: 'TYPE', cell: (command) => command.type },
             { head: 'HOST', cell: (command) => names.get(command.agent_id) ?? command.agent_id, flexible: true },
             {
@@ -63,7 +64,7 @@ export function addCommandVerbs(cli: Cli, program: Command): void {
     .option('--incident <id>', 'only of this incident')
 
   verb(cli, commands, 'show <id>', 'show a command, its life and its proof', async ({ api, io, format }, [id = '']) => {
-    const command = await api.get<CommandPage>(`/api/v1/commands/${encodeURIComponent(id)}`)
+    const command = await api.get<CommandPage>(`/api/v1/commands/${await resolveId(api, 'commands', id)}`)
     const names = format === 'table' ? await hostNames(api, [command.agent_id]) : new Map<string, string>()
     printOne(io, format, command, command.state, () => commandPage(io, command, names.get(command.agent_id)))
   })
@@ -74,7 +75,7 @@ export function addCommandVerbs(cli: Cli, program: Command): void {
     'cancel <id>',
     'cancel a command that no host has taken',
     async ({ api, io, format }, [id = ''], { reason }) => {
-      const path = `/api/v1/commands/${encodeURIComponent(id)}/cancel`
+      const path = `/api/v1/commands/${await resolveId(api, 'commands', id)}/cancel`
       const command = await api.post<CommandShown>(path, { reason: reason ?? 'cancelled by hand' })
       printOne(io, format, command, command.state, () => `${command.id}  ${command.type}: ${command.state}`)
     },
@@ -87,7 +88,7 @@ export function addCommandVerbs(cli: Cli, program: Command): void {
     'read the one-time code that frees an isolated host locally',
     async ({ api, io, format }, [id = '']) => {
       const found = await api.get<{ command_id: string; code: string }>(
-        `/api/v1/commands/${encodeURIComponent(id)}/release-code`,
+        `/api/v1/commands/${await resolveId(api, 'commands', id)}/release-code`,
       )
       printOne(
         io,
@@ -135,7 +136,7 @@ function commandPage(io: Io, command: CommandPage, hostname: string | undefined)
     colors.bold('Life'),
     ...command.transitions.map(
       ({ state, at, detail }) =>
-        `  ${colors.dim(timeText(at))}  ${fitText(state, 12).padEnd(12)}${Object.keys(detail).length > 0 ? `  ${colors.dim(fitText(JSON.stringify(detail), io.columns - 40))}` : ''}`,
+        `  ${colors.dim(at.slice(0, 23).replace('T', ' '))}  ${Object.keys(detail).length > 0 ? `${fitText(state, 12).padEnd(12)}  ${colors.dim(fitText(JSON.stringify(detail), io.columns - 40))}` : fitText(state, 12)}`,
     ),
     ...(why === '' ? [] : ['', colors.bold('Outcome'), ...why.split('\n').map((one) => `  ${one}`)]),
     '',

@@ -135,9 +135,10 @@ function timelineLines(io: Io, timeline: readonly TimelineEntry[], nameOf: NameO
   return [
     ...(left > 0 ? [colors.dim(`${left} earlier entries are in --json`)] : []),
     ...timeline.slice(-MAX_TIMELINE).map(({ at, kind, title, agent_id: agentId, state, actor }) => {
-      const time = days.size > 1 ? timeText(at) : `${at.slice(11, 23).replace('Z', '').padEnd(12)}`
+      const time = days.size > 1 ? timeText(at) : at.slice(11, 23).replace('Z', '').padEnd(12)
       const host = nameOf(agentId)
-      const tail = [host, state ?? '', actor === null ? '' : `by ${fitText(actor, 32)}`].filter((part) => part !== '')
+      const told = state === null || title.endsWith(state) ? '' : state
+      const tail = [host, told, actor === null ? '' : `by ${fitText(actor, 32)}`].filter((part) => part !== '')
       const tailText = tail.map((part) => safeText(part)).join('  ')
       const room = Math.max(24, io.columns - time.length - 8 - tailText.length - 8)
       const text = fitText(title, room)

@@ -6,6 +6,8 @@ import { ageText } from './durations.ts'
 import { incidentPage } from './incident-page.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
 import { printList, printOne } from './output.ts'
+import type { ApiClient } from './api-client.ts'
+import { resolveId, shortId } from './short-id.ts'
 import { type Cli, type Session, verb } from './session.ts'
 import { confidenceText, paintSeverity } from './severity.ts'
 import { fitText } from './terminal-text.ts'
@@ -32,7 +34,7 @@ export function addIncidentVerbs(cli: Cli, program: Command): void {
         const rows = await api.list<Incident>('/api/v1/incidents', { status, route, severity }, limit)
         printList(io, format, rows, {
           columns: [
-            { head: 'INCIDENT', cell: (incident) => incident.id },
+            { head: 'INCIDENT', cell: (incident) => shortId(incident.id) },
             {
               head: 'SEVERITY',
               cell: (incident) => incident.severity,
@@ -56,7 +58,7 @@ export function addIncidentVerbs(cli: Cli, program: Command): void {
     .addOption(new Option('--severity <level>', 'only of this severity').choices([...SEVERITIES]))
 
   verb(cli, incidents, 'show <id>', 'show all of an incident on one page', async ({ api, io, format }, [id = '']) => {
-    const page = await api.get<IncidentPage>(pathOf(id))
+    const page = await api.get<IncidentPage>(await pathOf(api, id))
     printOne(io, format, page, page.incident.status, () => incidentPage(io, page, cli.now()))
   })
 
@@ -67,7 +69,7 @@ export function addIncidentVerbs(cli: Cli, program: Command): void {
     'say what it was; closes it and its alerts',
     async ({ api, io, format }, [id = '', verdict = ''], { reason }) => {
       const body = { verdict, reason: reason ?? 'judged by hand' }
-      const incident = await api.post<Incident>(`${pathOf(id)}/verdict`, body)
+      const incident = await api.post<Incident>(`${await pathOf(api, id)}/verdict`, body)
       printOne(io, format, incident, incident.id, () => shortPage(incident, io.columns))
     },
   )
@@ -101,9 +103,10 @@ async function edit(
   change: object,
   reason: string | undefined,
 ): Promise<void> {
-  const { etag } = await api.read<IncidentPage>(pathOf(id))
+  const path = await pathOf(api, id)
+  const { etag } = await api.read<IncidentPage>(path)
   const incident = await api.patch<Incident>(
-    pathOf(id),
+    path,
     { ...change, ...(reason === undefined ? {} : { reason }) },
     etag ?? '*',
   )
@@ -114,6 +117,6 @@ function shortPage(incident: Incident, width: number): string {
   return `${fitText(incident.title, width - 4)}\n  status ${incident.status}, verdict ${incident.verdict ?? 'none'}, assignee ${incident.assignee ?? 'nobody'}`
 }
 
-function pathOf(id: string): string {
-  return `/api/v1/incidents/${encodeURIComponent(id)}`
+async function pathOf(api: ApiClient, id: string): Promise<string> {
+  return `/api/v1/incidents/${await resolveId(api, 'incidents', id)}`
 }

@@ -21,7 +21,7 @@ export function showLive(cli: Cli, controller: Watched): { stop(): Promise<void>
   const onTerminal = io.outIsTerminal
   const periodMs = onTerminal ? TERMINAL_MS : PIPE_MS
   const told = new Set<string>()
-  let running = true
+  const ending = new AbortController()
   let shown = false
   let before = new Map<string, number>()
   let last: string | undefined
@@ -61,15 +61,15 @@ export function showLive(cli: Cli, controller: Watched): { stop(): Promise<void>
     }
   }
   void (async () => {
-    while (running) {
+    while (!ending.signal.aborted) {
       await cli.sleep(periodMs)
-      if (running) await (looking = look())
+      if (!ending.signal.aborted) await (looking = look())
     }
   })()
 
   return {
     async stop() {
-      running = false
+      ending.abort()
       unsubscribe()
       // The stores are closed after this, so a look that is under way has to come back first.
       await looking
@@ -84,7 +84,7 @@ async function countsOf({ state }: Watched): Promise<Map<string, number>> {
     .select((eb) => ['class', eb.fn.sum<number>('stored').as('stored')])
     .groupBy('class')
     .execute()
-  return new Map(rows.map((row) => [row.class, Number(row.stored)]))
+  return new Map(rows.map((row) => [row.class, row.stored]))
 }
 
 async function lastStart({ telemetry }: Watched): Promise<string | undefined> {

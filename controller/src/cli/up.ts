@@ -65,8 +65,9 @@ async function up(cli: Cli, options: UpOptions): Promise<void> {
     writeFileSync(join(config.state_dir, API_ADDRESS_FILE), `${started.apiUrl}\n`, { mode: 0o644 })
     if (options.withAgent === true)
       agent = await startLocalAgent({ controller, gatewayPort: started.gatewayPort, stateDir: config.state_dir, io })
-    const tell = options.withAgent === true ? (text: string) => io.out(`${text}\n`) : io.say
-    tell(banner(io, config, started, agent))
+    const page = banner(io, config, started, agent)
+    if (options.withAgent === true) io.out(`${page}\n`)
+    else io.say(page)
     const live = options.withAgent === true ? showLive(cli, controller) : undefined
     await signals.stop((signal) => {
       if (signal === 'SIGHUP') void reload(io, controller)
