@@ -1,6 +1,6 @@
 /**
  * Process starts, image changes and ends, by reading /proc every `interval_ms`. Blind to what lives shorter than that; the health
- * says so. Known processes cost one small read each second, new ones about 0.1 ms. Source: proc(5), proc_pid_stat(5).
+ * says so. Known processes cost one small read every two seconds, new ones about 0.1 ms. Source: proc(5), proc_pid_stat(5).
  */
 import { accessSync, constants } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
@@ -25,7 +25,7 @@ const YOUNG_MS = 3_000
 /** A child that still runs its parent's image gets this long to exec before it is told as a fork. */
 const HOLD_MS = 100
 /** Every older process is looked at once in this time. */
-const SWEEP_MS = 1_000
+const SWEEP_MS = 2_000
 /** A few processes hide their executable even from root; more than this share means that the agent lacks rights. */
 const MAX_DENIED_SHARE = 0.1
 /** A look gives way to the rest of the agent after this long. */
