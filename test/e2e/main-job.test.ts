@@ -49,7 +49,7 @@ describe.skipIf(skipWithout(support, 7, 'the main job'))(
       // A rule of the owner's own, which must be there afterwards exactly as before.
       await web.exec(['nft', '-f', '-'], {
         input:
-          'table inet owner { set admins { type ipv4_addr; elements = { 192.0.2.7 } }\n chain input { type filter hook input priority 0; policy accept; ip saddr @admins tcp dport 22 counter accept; } }\n',
+          'table inet owner {\n set admins { type ipv4_addr; elements = { 192.0.2.7 }; }\n chain input {\n type filter hook input priority 0; policy accept;\n ip saddr @admins tcp dport 22 counter accept\n }\n}\n',
       })
       rulesetBefore = (await web.exec(['nft', '-s', 'list', 'ruleset'])).stdout
       wire = await fleet.lab.capture({ on: web })
