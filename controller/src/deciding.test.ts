@@ -190,6 +190,32 @@ describe('from an event to an order', () => {
     expect(await commands(rig)).toMatchObject([{ type: 'isolate-host', state: 'queued' }])
   })
 
+  it('tells a person when something on an isolated host works against its isolation, and does not isolate it over again', async () => {
+    const rig = await started({ ruleDirs: [] })
+    const host = await rig.host('web-1')
+    const containment = JSON.stringify({ phase: 'isolated', drift_count: 1 })
+    await rig.store.write((tx) => tx.updateTable('hosts').set({ containment }).where('agent_id', '=', host).execute())
+    await rig.commit(host, [
+      {
+        '@timestamp': new Date(clock.now()).toISOString(),
+        event: {
+          kind: 'alert',
+          category: ['intrusion_detection'],
+          type: ['change'],
+          action: 'isolation-drift',
+          dataset: 'firebreak.containment',
+        },
+        firebreak: { containment: { gap_ms: 120 } },
+      },
+    ])
+    await rig.settle()
+    expect(await rig.store.db.selectFrom('signals').select(['detector', 'level']).execute()).toEqual([
+      { detector: 'agent', level: 'critical' },
+    ])
+    expect(await incidents(rig)).toMatchObject([{ decision: 'act', route: 'ask' }])
+    expect(await commands(rig)).toEqual([])
+  })
+
   it('looks at every host of an incident of many, a hundred at a time', async () => {
     const budgets = { 'isolate-host': 1_000, 'release-host': 0, 'kill-process': 0 }
     const rig = await started({ respond: { budgets_per_hour: budgets } })
