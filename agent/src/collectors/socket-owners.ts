@@ -1,8 +1,7 @@
 import { readdirSync, readlinkSync } from 'node:fs'
-import { performance } from 'node:perf_hooks'
 
-/** One look for owners may take this long, ms, and follow this many descriptors; what is not found by then has no process in its event. */
-const MAX_SEARCH_MS = 40
+/** One search may take this much processor time, µs, and follow this many descriptors; what is not found by then has no process in its event. */
+const MAX_SEARCH_US = 40_000
 const MAX_DESCRIPTORS = 20_000
 /** Processes that held a socket lately are asked first. */
 const MAX_LIKELY = 256
@@ -32,14 +31,15 @@ export class SocketOwners {
     const wanted = new Set<string>()
     for (const inode of inodes) if (inode !== '0' && !this.#byInode.has(inode)) wanted.add(inode)
     if (wanted.size === 0) return
-    const deadline = performance.now() + MAX_SEARCH_MS
+    const before = process.threadCpuUsage()
     let left = MAX_DESCRIPTORS
     // A new connection is mostly of a process that had one before, or of a new process: the highest ids.
     const others = pids.filter((pid) => !this.#likely.has(pid)).sort((a, b) => b - a)
     for (const pid of [...[...this.#likely].reverse(), ...others]) {
       left -= this.#look(pid, wanted)
       if (wanted.size === 0) return
-      if (left > 0 && performance.now() < deadline) continue
+      const { user, system } = process.threadCpuUsage(before)
+      if (left > 0 && user + system < MAX_SEARCH_US) continue
       this.#cutSearches += 1
       return
     }
