@@ -47,11 +47,14 @@ describe('a controller that is killed while 20 agents send', () => {
     const agents = Array.from({ length: AGENTS }, (_, i) => new SimulatedAgent(`host-${i}`))
     for (const agent of agents) await agent.enrol(at, joinString)
 
+    const acks = () => agents.reduce((sum, agent) => sum + agent.acks.length, 0)
     const stopping = new AbortController()
     const living = agents.map((agent, i) => live(agent, i, at, stopping.signal))
     for (let cycle = 0; cycle < CYCLES; cycle++) {
       next = standby()
-      await sleep(randomInt(400, 1_500))
+      // By what was acked, not by time, so that a slow machine is killed amid work too.
+      const enough = acks() + randomInt(30, 150)
+      while (acks() < enough) await sleep(10)
       await controller.kill()
       controller = await next.go()
     }
