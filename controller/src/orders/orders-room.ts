@@ -54,6 +54,7 @@ class Room implements OrdersRoom {
   readonly #delivery: Delivery
   readonly #stopping = new AbortController()
   #watching: Promise<void> | undefined
+  #lastCreatedMs = 0
 
   constructor(deps: OrdersDeps) {
     this.#deps = deps
@@ -179,10 +180,13 @@ class Room implements OrdersRoom {
     if (!host.ok) return host
     if (host.value.protected === 1 && actor.kind === 'playbook' && intent.type !== 'release-host')
       return refuse('protected_host', `${host.value.hostname} is protected: only a person may order this`)
-    const id = newId<'command'>(clock.now())
+    // No two at the same time: isolating and releasing a host go out in the order in which they were asked for.
+    const createdMs = Math.max(clock.now(), this.#lastCreatedMs + 1)
+    this.#lastCreatedMs = createdMs
+    const id = newId<'command'>(createdMs)
     const code = intent.type === 'isolate-host' ? newReleaseCode() : undefined
     const args = code === undefined ? intent.args : { ...intent.args, release_code_sha256: releaseCodeDigest(code) }
-    const at = this.#at()
+    const at = new Date(createdMs).toISOString()
     const waitS = Math.max(1, Math.min(MAX_WAIT_S, intent.expiresInS ?? DEFAULT_WAIT_S))
     const row = {
       id,
