@@ -10,14 +10,13 @@ export function createIsolateHost(isolation: Isolation): Action<'isolate-host'> 
     apply: (order, report) => isolation.isolate(order, report),
     verify: (order) => isolation.verify(order.cmdId),
     async reconcile(order) {
-      if (await isolation.isIsolatedBy(order.cmdId)) {
-        return { found: 'done', effect: await isolation.verify(order.cmdId) }
-      }
-      const ended = await isolation.endOf((one) => one.cmd_id === order.cmdId)
-      if (!ended) return { found: 'not_done', why: 'no rule of it was ever in force' }
-      if (ended.cause === 'rolled_back') return { found: 'not_done', why: `${ended.why}; rolled back and verified` }
-      const code = ended.cause === 'lapsed' ? 'lapsed' : 'overridden'
-      return { found: 'done', effect: { state: 'reverted', code, why: ended.why, evidence: ended.evidence } }
+      const outcome = await isolation.outcomeOf(order.cmdId)
+      if (!outcome) return { found: 'not_done', why: 'no rule of it was ever in force' }
+      if ('state' in outcome) return { found: 'done', effect: outcome }
+      const { cause, why, evidence } = outcome
+      if (cause === 'rolled_back') return { found: 'not_done', why: `${why}; rolled back and verified` }
+      const code = cause === 'lapsed' ? 'lapsed' : 'overridden'
+      return { found: 'done', effect: { state: 'reverted', code, why, evidence } }
     },
     resume: () => isolation.resume(),
     stop: () => isolation.stop(),

@@ -14,7 +14,7 @@ export function createReleaseHost(isolation: Isolation): Action<'release-host'> 
     verify: () => isolation.verifyFree(),
     async reconcile({ cmdId }) {
       const ended = await isolation.endOf((one) => one.release_cmd_id === cmdId)
-      const now = await isolation.verifyFree()
+      const now = await isolation.verifyFree(true)
       const free = now.state === 'verified' || now.state === 'refuted'
       if (!ended && !free) return { found: 'not_done', why: 'the host is still isolated' }
       if (!ended) return { found: 'done', effect: now }

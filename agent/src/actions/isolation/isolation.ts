@@ -26,6 +26,9 @@ const CONFIRM_MS = 13_000
 const LAPSE_S = 15
 const DELETE_TRIES = 3
 const MAX_PROBES = 32
+/** How long a probe waits for the controller; right after a start the connection may still have to be made. */
+const PROBE_CONFIRM_MS = 2_500
+const START_CONFIRM_MS = 15_000
 
 type IsolateEffect = Effect<'isolate-host'>
 type ReleaseEffect = Effect<'release-host'>
@@ -88,18 +91,22 @@ export class Isolation {
     })
   }
 
-  /** Looks whether the host is free, and at what it reaches. */
-  verifyFree(): Promise<ReleaseEffect> {
+  /** Looks whether the host is free, and at what it reaches; `starting`: the connection may still have to be made. */
+  verifyFree(starting = false): Promise<ReleaseEffect> {
     return this.#oneByOne(async () => {
       const { phase, record } = await this.#settled()
-      if (phase === 'none') return this.#release({ cause: 'ordered', why: 'not isolated' }, noStep)
+      if (phase === 'none') {
+        const confirmMs = starting ? START_CONFIRM_MS : PROBE_CONFIRM_MS
+        return this.#release({ cause: 'ordered', why: 'not isolated' }, noStep, confirmMs)
+      }
       return failed('overridden', `isolated by ${record?.cmd_id ?? 'nobody'}`)
     })
   }
 
-  /** Once at the start: what was half done is finished or taken back, what must be in force is, and it is watched. */
+  /** At the start: what was half done is finished or taken back, what must be in force is, and it is watched. Again: nothing more. */
   resume(): Promise<void> {
     return this.#oneByOne(async () => {
+      if (this.#watch) return
       const seenIntact = this.#store.lastSeenIntactMs()
       const { phase, record } = await this.#settled()
       if (phase === 'isolated' && record) await this.#resume(record, seenIntact)
@@ -117,9 +124,14 @@ export class Isolation {
     return this.#oneByOne(async () => (await this.#settled()).ended.find(matches))
   }
 
-  async isIsolatedBy(cmdId: string): Promise<boolean> {
-    const { phase, record } = await this.#oneByOne(() => this.#settled())
-    return phase === 'isolated' && record?.cmd_id === cmdId
+  /** How an order stands that was interrupted: in force and probed, or over; undefined when none of it ever was. */
+  async outcomeOf(cmdId: string): Promise<IsolateEffect | Ended | undefined> {
+    await this.resume()
+    return this.#oneByOne(async () => {
+      const { phase, record, ended } = this.#desired.read()
+      if (phase === 'isolated' && record?.cmd_id === cmdId) return this.#prove(record, START_CONFIRM_MS)
+      return ended.find((one) => one.cmd_id === cmdId)
+    })
   }
 
   isReleaseCode(code: string): boolean {
@@ -243,7 +255,7 @@ export class Isolation {
   }
 
   /** Desired first, then the file that a boot loads, then the rules: whichever step is the last one done, the next start finishes. */
-  async #release(ending: Ending, step: Step): Promise<ReleaseEffect> {
+  async #release(ending: Ending, step: Step, confirmMs = PROBE_CONFIRM_MS): Promise<ReleaseEffect> {
     const { platform, log } = this.#parts
     const record = this.#desired.readOrLost().record
     const earlier = this.#watch?.packetsBeforeDrift ?? 0
@@ -268,7 +280,7 @@ export class Isolation {
       this.#desired.write(ended ? { phase: 'none', ended } : { phase: 'none' })
       step('release.state-cleared')
       if (record) log.info(LOG.released, { command_id: record.cmd_id, cause: ending.cause, why: ending.why })
-      const probes = await probeRelease(record?.targets ?? [], this.#probeParts())
+      const probes = await probeRelease(record?.targets ?? [], this.#probeParts(confirmMs))
       step('release.probed')
       const all = [rulesetProbe(evidence.ruleset_restored, others, free.value), ...probes].slice(0, MAX_PROBES)
       const cut = mustBeOpen(probes)
@@ -308,8 +320,8 @@ export class Isolation {
     return this.#desired.read()
   }
 
-  async #prove(record: IsolationRecord): Promise<IsolateEffect> {
-    const proof = await probeIsolation(record.targets, this.#probeParts())
+  async #prove(record: IsolationRecord, confirmMs = PROBE_CONFIRM_MS): Promise<IsolateEffect> {
+    const proof = await probeIsolation(record.targets, this.#probeParts(confirmMs))
     const intact = isTable(record, await this.#parts.platform.firewall.table())
     const evidence = { ...(await this.#evidence(record)), probes: proof.probes.slice(0, MAX_PROBES) }
     const verdict = isolationVerdict(proof, intact)
@@ -422,9 +434,9 @@ export class Isolation {
     return new Date(this.#parts.clock.now() + this.#leftMs(record)).toISOString()
   }
 
-  #probeParts(): ProbeParts {
+  #probeParts(confirmMs = PROBE_CONFIRM_MS): ProbeParts {
     const { platform, link } = this.#parts
-    return { firewall: platform.firewall, network: platform.network, confirm: (ms) => link.confirm(ms) }
+    return { firewall: platform.firewall, network: platform.network, confirm: () => link.confirm(confirmMs) }
   }
 
   #oneByOne<T>(work: () => Promise<T>): Promise<T> {

@@ -13,14 +13,14 @@ import type { Target } from './state.ts'
 const TCP_TIMEOUT_MS = 800
 const UDP_TIMEOUT_MS = 500
 const PING_TIMEOUT_MS = 1_000
-const CONFIRM_TIMEOUT_MS = 2_500
 
-type Confirm = (timeoutMs: number) => Promise<Result<number, string>>
+type Confirm = () => Promise<Result<number, string>>
 type Tried = { readonly saw: 'open' | 'refused_to_send' | 'silent' | 'no_way'; readonly detail: string }
 
 export interface ProbeParts {
   readonly firewall: Firewall
   readonly network: NetworkFacts
+  /** A signed answer of the controller; its time limit is the longest part of the whole. */
   readonly confirm: Confirm
 }
 
@@ -30,7 +30,7 @@ export interface Proof {
   readonly dropped: number
 }
 
-/** All at once, within 3 s. */
+/** All at once, within 3 s when the answer of the controller is asked for no longer. */
 export async function probeIsolation(targets: readonly Target[], parts: ProbeParts): Promise<Proof> {
   const before = await parts.firewall.counters()
   const [foreign, own] = await Promise.all([
@@ -101,7 +101,7 @@ async function probeOwn(confirm: Confirm): Promise<readonly Probe[]> {
 
 async function probeController(confirm: Confirm): Promise<Probe> {
   const common = { name: 'controller', target: 'the live connection', expected: 'open' } as const
-  const answer = await confirm(CONFIRM_TIMEOUT_MS)
+  const answer = await confirm()
   return answer.ok
     ? { ...common, found: 'open', detail: `signed answer after ${Math.round(answer.value)} ms` }
     : { ...common, found: 'blocked', detail: `${answer.code}: ${answer.why}`.slice(0, 512) }

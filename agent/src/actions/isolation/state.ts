@@ -10,7 +10,7 @@ import { existsSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { join } from 'node:path'
 import { IsolationEvidence } from '@firebreak/shared/commands/isolate-host.ts'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { flushFolder, makePrivateFolder, readIfThere, writeAtomic } from '../../disk/atomic-file.ts'
 

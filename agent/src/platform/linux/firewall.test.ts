@@ -78,16 +78,16 @@ describe.skipIf(missing !== undefined)('the packet filter', () => {
   })
 
   it('tells a change by anybody, and goes on after the watcher was killed', async () => {
-    let changes = 0
-    const watch = firewall.watch(() => changes++)
+    const seen = { changes: 0 }
+    const watch = firewall.watch(() => seen.changes++)
     try {
       const told = async () => {
-        const before = changes
-        for (let i = 0; i < 100 && changes === before; i++) {
+        const before = seen.changes
+        for (let i = 0; i < 100 && seen.changes === before; i++) {
           network.namespaces.nft('host', 'add table inet t\ndelete table inet t\n')
           await delay(50)
         }
-        return changes > before
+        return seen.changes > before
       }
       expect(await told()).toBe(true)
       const pids = network.namespaces
