@@ -15,7 +15,7 @@ import { openAddressBook } from './link/addresses.ts'
 import { type EnrolRefusal, enrol } from './link/enrol.ts'
 import { createLog, silentLog } from './log.ts'
 import { readCeiling } from './orders/ceiling.ts'
-import { createServiceManager } from './service-manager.ts'
+import { createServiceManager } from './platform/linux/service-manager.ts'
 import { statusText } from './status-text.ts'
 
 const EXIT = { ok: 0, failed: 1, usage: 2, refused: 4, auth: 5, unreachable: 6, timeout: 7 } as const
