@@ -2,8 +2,9 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '@firebreak/shared/clock.ts'
+import { RECEIPT_PAYLOAD_TYPE } from '@firebreak/shared/commands/command.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
-import type { Envelope } from '@firebreak/shared/trust/dsse.ts'
+import { type Envelope, seal } from '@firebreak/shared/trust/dsse.ts'
 import { CLOSE } from '@firebreak/shared/wire/limits.ts'
 import { MiB } from '@firebreak/shared/wire/units.ts'
 import { afterEach, expect, it } from 'vitest'
@@ -336,4 +337,41 @@ it('names the refusal of a controller that does not know it', async () => {
   there.agents.clear()
   const { link } = connect(stateDir)
   await expect.poll(() => link.state().lastProblem, { timeout: 5_000 }).toBe('not known')
+})
+
+/** Receipts that are only numbers, signed by this host. */
+function outboxOf(stateDir: string, count: number): Outbox & { readonly ackedUpTo: () => number } {
+  const identity = readIdentity(stateDir)
+  if (!identity.ok) throw new Error(identity.why)
+  const { key, agentId } = identity.value
+  const all = Array.from({ length: count }, (_, i) => {
+    const payload = Buffer.from(JSON.stringify({ agent_id: agentId, receipt_seq: i + 1 }))
+    return { seq: i + 1, envelope: seal(RECEIPT_PAYLOAD_TYPE, payload, [key]) }
+  })
+  let acked = 0
+  return {
+    ...noReceipts,
+    after: (seq) => all.filter((receipt) => receipt.seq > Math.max(seq, acked)),
+    acked(seq) {
+      acked = Math.max(acked, seq)
+    },
+    ackedUpTo: () => acked,
+  }
+}
+
+it('sends receipts in order, again after a lost connection, and never more at once than a controller takes', async () => {
+  const there = await controller()
+  const stateDir = await joined(there)
+  const outbox = outboxOf(stateDir, 100)
+  there.behaviour.receiptAcks = false
+  connect(stateDir, { outbox })
+  await there.until(() => there.receipts.length > 0)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  expect(there.receipts.length).toBe(32)
+  there.receipts.length = 0
+  there.behaviour.receiptAcks = true
+  there.live.socket.terminate()
+  await there.until(() => there.receipts.length === 100)
+  expect(there.receipts.map((receipt) => receipt.receipt_seq)).toEqual(Array.from({ length: 100 }, (_, i) => i + 1))
+  await expect.poll(() => outbox.ackedUpTo()).toBe(100)
 })
