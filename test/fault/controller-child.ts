@@ -26,6 +26,8 @@ async function answer(ask: string): Promise<unknown> {
   switch (ask) {
     case 'join':
       return (await controller.joinTokens.create({ group: 'g', lifeS: 600, maxUses: 1_000 }, 'user:test')).joinString
+    case 'join-once':
+      return (await controller.joinTokens.create({ group: 'g', lifeS: 600, maxUses: 1 }, 'user:test')).joinString
     case 'streams':
       return controller.state.db.selectFrom('streams').selectAll().execute()
     case 'waiting':
