@@ -3,6 +3,7 @@ export const LINK_LOG = {
   connected: 'link.session.opened',
   closed: 'link.session.closed',
   refused: 'link.session.refused',
+  failed: 'link.session.failed',
   replaced: 'link.session.replaced',
   unreachable: 'link.controller.unreachable',
   wrongCertificate: 'link.certificate.refused',

@@ -99,7 +99,10 @@ export class LiveSession {
       this.#end = resolve
     })
     const { socket } = channel
-    socket.on('message', (data: RawData, isBinary: boolean) => this.#hear(bufferOf(data), isBinary))
+    socket.on('message', (data: RawData, isBinary: boolean) => {
+      // The boundary of a frame: what is thrown here is trouble of this host, such as a journal that cannot be written.
+      this.#guard(() => this.#hear(bufferOf(data), isBinary))
+    })
     socket.on('pong', () => {
       this.#lastHeard = deps.clock.monotonic()
     })
@@ -298,17 +301,21 @@ export class LiveSession {
   }
 
   #pump(): void {
+    this.#guard(() => this.#sendBatches())
+  }
+
+  #guard(work: () => void): void {
     try {
-      this.#sendBatches()
+      work()
     } catch (thrown) {
       this.#broken(thrown)
     }
   }
 
-  /** The disk under the spool failed: told, and tried again with the next connection. */
+  /** Told, and tried again with the next connection. */
   #broken(thrown: unknown): void {
-    this.#deps.log.error(LINK_LOG.spoolUnwritable, { reason: reasonOf(thrown) })
-    this.terminate('the spool cannot be read')
+    this.#deps.log.error(LINK_LOG.failed, { reason: reasonOf(thrown) })
+    this.terminate('the agent could not go on with this connection')
   }
 
   #sendBatches(): void {
@@ -346,7 +353,7 @@ export class LiveSession {
     const run = async () => {
       for (;;) {
         await this.#deps.clock.sleep(ms, signal)
-        work()
+        this.#guard(work)
       }
     }
     run().catch((thrown: unknown) => {
