@@ -15,7 +15,7 @@ process.chdir(root)
 const FOLDERS = ['agent', 'controller', 'shared', 'installers', 'test']
 
 const sources = FOLDERS.flatMap((folder) =>
-  globSync(`${folder}/**/*.ts`, { exclude: (name) => String(name).includes('node_modules') }),
+  globSync(`${folder}/**/*.ts`, { exclude: (name) => name.includes('node_modules') }),
 )
 const result = await cruiseTree(FOLDERS)
 const read = result.modules.filter((module) => FOLDERS.some((folder) => module.source.startsWith(`${folder}/`))).length

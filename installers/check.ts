@@ -15,7 +15,12 @@ const CHECKS: readonly (readonly [name: string, command: string, ...args: string
 const failed: string[] = []
 for (const [name, command, ...args] of CHECKS) {
   const started = performance.now()
-  const done = spawnSync(command, args, { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
+  const done = spawnSync(command, args, {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
+    maxBuffer: 64 * 1024 * 1024,
+  })
   const ok = done.status === 0
   console.log(`${ok ? 'ok  ' : 'FAIL'} ${name} (${Math.round(performance.now() - started)} ms)`)
   if (ok) {

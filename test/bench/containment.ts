@@ -91,7 +91,7 @@ async function attack(fleet: Fleet, host: LabHost, attacker: LabNode, wire: Capt
   const signals = await controller.json<{ signals: { created_at: string }[] }>(['incidents', 'show', incident.id])
   const detectedAt = Math.min(...signals.signals.map((signal) => Date.parse(signal.created_at)))
   await sleep(300)
-  const last = wire.packets.filter((packet) => packet.sourceMac === host.mac && packet.atMs >= startedAt).at(-1)
+  const last = wire.packets.findLast((packet) => packet.sourceMac === host.mac && packet.atMs >= startedAt)
   if (!last) throw new Error('the process never spoke on the wire')
   await controller.cli(['release', host.name, '--yes', '--wait', '--reason', 'next round'])
   await controller.cli(['incidents', 'verdict', incident.id, 'true_positive', '--reason', 'next round'])

@@ -13,8 +13,6 @@ export interface Station {
   readonly port: string
 }
 
-export const SUBNET4 = '10.66.0.0/24'
-export const SUBNET6 = 'fd66:6662:6c61::/64'
 export const INTERFACE = 'eth0'
 
 export function stationOf(name: string, index: number): Station {

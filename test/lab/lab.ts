@@ -21,10 +21,9 @@ import type { Territory } from './territory.ts'
 export type { Capture } from './capture.ts'
 export type { LabHost } from './host.ts'
 export type { HostOptions } from './host-options.ts'
-export type { LabNode, NodeOptions, NodePrograms } from './node.ts'
-export type { Packet, Protocol } from './packet.ts'
-export type { ExecOptions, Finished, Running, SpawnOptions } from './program.ts'
-export type { LabSupport } from './support.ts'
+export type { LabNode, NodeOptions } from './node.ts'
+export type { Packet } from './packet.ts'
+export type { Running } from './program.ts'
 export { labSupport, skipWithout } from './support.ts'
 
 export interface CaptureOptions {

@@ -1,5 +1,5 @@
 /** The signed order itself. Source: design 4 and 5; the envelope around it is `trust/dsse.ts`. */
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { AGENT_ID_PATTERN, UUID_PATTERN } from '../ids.ts'
 import { COMMAND_TYPES } from './catalogue.ts'

@@ -1,4 +1,4 @@
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { CommandCard } from './command-type.ts'
 
 export const IsolateHost = Type.Object(

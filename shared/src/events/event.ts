@@ -3,7 +3,7 @@
  * (`README.md` of this folder is generated from it). Times are ISO 8601 UTC; sizes are bytes; durations say their unit.
  * Source: Elastic Common Schema reference 9.x, field sets base, event, process, file, source, destination, network, user, host.
  */
-import Type, { type TProperties, type TSchema } from 'typebox'
+import { Type, type TProperties, type TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 
 /** Longest value of a field, in UTF-16 units; longer ones are cut by the sender and listed in `firebreak.truncated`. */

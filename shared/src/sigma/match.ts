@@ -5,7 +5,7 @@
 import type { SigmaEvent } from './event-fields.ts'
 import { EventView } from './event-view.ts'
 import { createRecogniser, type EventSource, type Recogniser } from './log-source.ts'
-import type { CompiledRule, PlanParts, RuleMatch } from './plan.ts'
+import type { CompiledRule, PlanParts, RuleMatch } from './compiled-rule.ts'
 import { createScans, type Scan } from './prefilter.ts'
 
 const NOTHING: readonly RuleMatch[] = Object.freeze([])

@@ -1,6 +1,6 @@
 /** Correlation documents: read and checked here; what runs them is planned elsewhere. Source: correlation rules specification 2.1.0. */
 import { parseCondition } from './condition.ts'
-import type { Head } from './parse-document.ts'
+import type { Head } from './document-head.ts'
 import { Unusable } from './refusal.ts'
 import {
   CORRELATION_OPERATORS,

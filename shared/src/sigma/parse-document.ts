@@ -1,17 +1,16 @@
 /** One YAML document into one rule, filter or correlation. Throws `Unusable`; the boundary is `parse.ts`. */
 import { parseCorrelation } from './parse-correlation.ts'
 import { parseDetection } from './parse-detection.ts'
+import type { Head } from './document-head.ts'
 import { Unusable } from './refusal.ts'
 import {
   LEVELS,
-  type Level,
   type LogSource,
   type Origin,
   STATUSES,
   type SigmaCorrelation,
   type SigmaFilter,
   type SigmaRule,
-  type Status,
 } from './rule.ts'
 import { mapOf, oneOf, optionalText, textList } from './tree-fields.ts'
 import type { TreeMap } from './yaml-tree.ts'
@@ -23,16 +22,6 @@ export function parseDocument(tree: TreeMap, origin: Origin): SigmaDocument {
   if (tree.entries.has('filter')) return parseFilter(tree, origin)
   if (tree.entries.has('detection')) return parseRule(tree, origin)
   throw new Unusable('not_a_rule', 'it has neither detection, correlation nor filter', tree.line)
-}
-
-export interface Head {
-  readonly id: string | null
-  readonly name: string | null
-  readonly title: string
-  readonly status: Status | null
-  readonly level: Level | null
-  readonly description: string
-  readonly tags: readonly string[]
 }
 
 function parseHead(tree: TreeMap, origin: Origin): Head {

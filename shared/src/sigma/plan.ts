@@ -8,13 +8,14 @@
 import type { Accessor, FieldShape } from './event-fields.ts'
 import { FieldNames } from './event-view.ts'
 import { concerns, remaining } from './filters.ts'
-import { admits, type EventSource } from './log-source.ts'
+import { admits } from './log-source.ts'
+import type { CompiledRule, PlanParts, RuleMatch } from './compiled-rule.ts'
 import { PlanMatcher } from './match.ts'
 import { expandDetection, type Placeholders } from './placeholders.ts'
-import { compileCondition, compileDetection, every, type Predicate } from './predicate.ts'
+import { compileCondition, compileDetection, every } from './predicate.ts'
 import { reasonOf } from '../result.ts'
 import { Unusable } from './refusal.ts'
-import { type Literal, literalsOf, requirementOf, type Requirement } from './required-literals.ts'
+import { type Literal, literalsOf, requirementOf } from './required-literals.ts'
 import {
   type Condition,
   type Detection,
@@ -35,32 +36,12 @@ export interface PlanOptions {
   readonly prefilter?: boolean
 }
 
-export interface RuleMatch {
-  readonly rule: SigmaRule
-}
-
 export interface RulePlan {
   /** The rules that run, in the order given. */
   readonly rules: readonly SigmaRule[]
   readonly refused: readonly RuleRefusal[]
   /** Every rule that matches, in the order given. Not to be called again from inside itself; anything but an object matches nothing. */
   match(event: unknown): readonly RuleMatch[]
-}
-
-export interface CompiledRule {
-  readonly rule: SigmaRule
-  readonly match: RuleMatch
-  readonly predicate: Predicate
-  readonly requirement: Requirement
-}
-
-/** What the matcher asks of a plan. */
-export interface PlanParts {
-  readonly rules: readonly CompiledRule[]
-  readonly fields: number
-  accessorsOf(shape: FieldShape): readonly Accessor[]
-  rulesFor(source: EventSource): readonly CompiledRule[]
-  readonly anyLogSource: boolean
 }
 
 export function compilePlan(rules: readonly SigmaRule[], options: PlanOptions = {}): RulePlan {

@@ -2,7 +2,7 @@
  * Signed envelopes: DSSE 1.0 (secure-systems-lab/dsse, protocol.md and envelope.md). The signature covers the type and the raw bytes,
  * so there is nothing to canonicalise: verify first, then parse exactly those bytes.
  */
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { type Result, ok, refuse } from '../result.ts'
 import { parseStrictJson } from '../wire/strict-json.ts'

@@ -3,7 +3,7 @@
  * thresholds of the old and of the new root set (The Update Framework specification 1.0, section 5.3).
  */
 import { createHash } from 'node:crypto'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { COMMAND_TYPES, type CommandType } from '../commands/catalogue.ts'
 import { UUID_PATTERN } from '../ids.ts'

@@ -18,6 +18,7 @@ import { WIRE } from './limits.ts'
 const EPOCH = '0190a000-0000-7000-8000-000000000000'
 const SESSION = 'ab'.repeat(32)
 const key = signingKeyOf(generateSeed())
+const sign = (message: Uint8Array) => key.sign(message)
 const header = (changes: Partial<BatchHeader> = {}): BatchHeader => ({
   epoch: EPOCH,
   class: 'process',
@@ -53,7 +54,7 @@ describe('frames', () => {
   })
 
   it('carry a batch whose signature covers session, header and body', () => {
-    const batch = batchOf(encodeBatch(header(), lines, SESSION, key.sign))
+    const batch = batchOf(encodeBatch(header(), lines, SESSION, sign))
     expect(batch.header).toEqual(header())
     const decoded = batchLines(batch)
     expect(decoded.ok && decoded.value.map((line) => Buffer.from(line).toString())).toEqual(['{"a":1}', '{"b":2}'])
@@ -98,7 +99,7 @@ describe('frames', () => {
       },
     ],
   ])('refuse a batch whose %s', (_, changes) => {
-    expect(decodeFrame(encodeBatch(header(changes), lines, SESSION, key.sign))).toMatchObject({
+    expect(decodeFrame(encodeBatch(header(changes), lines, SESSION, sign))).toMatchObject({
       ok: false,
       code: 'malformed',
     })
@@ -107,13 +108,13 @@ describe('frames', () => {
   it('refuse a bomb at the limit, without unpacking it', () => {
     const bomb = zstdCompressSync(Buffer.alloc(64 * 1024 * 1024))
     expect(decodeFrame(Buffer.concat([Buffer.of(2), bomb]))).toMatchObject({ ok: false, code: 'too_large' })
-    const batch = batchOf(encodeBatch(header(), lines, SESSION, key.sign))
+    const batch = batchOf(encodeBatch(header(), lines, SESSION, sign))
     expect(batchLines({ ...batch, body: bomb })).toMatchObject({ ok: false, code: 'too_large' })
     expect(bomb.length).toBeLessThan(WIRE.maxFrameBytes)
   })
 
   it('refuse a body that is not what its header says', () => {
-    const batch = batchOf(encodeBatch(header(), lines, SESSION, key.sign))
+    const batch = batchOf(encodeBatch(header(), lines, SESSION, sign))
     expect(batchLines({ ...batch, header: header({ body_bytes: 17 }) })).toMatchObject({ ok: false, code: 'malformed' })
     expect(batchLines({ ...batch, header: header({ last_seq: 3, count: 3 }) })).toMatchObject({
       ok: false,

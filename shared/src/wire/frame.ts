@@ -3,7 +3,7 @@
  * A batch is `3, u32 header length, header (JSON), 64 bytes signature, body (zstd of NDJSON)`.
  */
 import { constants, zstdCompressSync, zstdDecompressSync } from 'node:zlib'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { createHash } from 'node:crypto'
 import { EVENT_CLASSES } from '../events/classes.ts'

@@ -1,5 +1,5 @@
 /** Control messages between agent and controller: closed shapes, told apart by `t`. */
-import Type, { type TProperties } from 'typebox'
+import { Type, type TProperties } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { EVENT_CLASSES } from '../events/classes.ts'
 import { AGENT_ID_PATTERN, UUID_PATTERN } from '../ids.ts'

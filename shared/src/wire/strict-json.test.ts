@@ -57,7 +57,7 @@ describe('strict JSON', () => {
   it('never throws and never answers differently from JSON.parse on what it accepts', () => {
     fc.assert(
       fc.property(
-        fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom(...'{}[],:"\\u01eE+-. tnrfalse') })),
+        fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom(...'{}[],:"\\u01eE+-. tnrfalse'.split('')) })),
         (text) => {
           const parsed = parse(text)
           if (parsed.ok) expect(strip(parsed.value)).toEqual(strip(JSON.parse(text)))
