@@ -20,7 +20,7 @@ declare module 'fastify' {
   }
 }
 
-/** Fills in the routes as they are added: with one that nobody decided about the server must not start. */
+/** Before any route is added. With a route that nobody decided about the server does not start. */
 export function guardRoutes(api: Api, { tokens, clock, log }: Pick<ApiDeps, 'tokens' | 'clock' | 'log'>): void {
   const guesses = createGuessLimit(clock)
   const inventory = { all: new Set<string>(), undecided: new Set<string>() }
@@ -32,6 +32,14 @@ export function guardRoutes(api: Api, { tokens, clock, log }: Pick<ApiDeps, 'tok
       inventory.all.add(`${one} ${url}`)
       if (guardOf(one, url) === undefined) inventory.undecided.add(`${one} ${url}`)
     }
+  })
+
+  api.addHook('onReady', async () => {
+    if (inventory.undecided.size > 0)
+      throw new Fault(
+        'route_without_right',
+        `access/route-rights.ts has no entry for ${[...inventory.undecided].join(', ')}`,
+      )
   })
 
   api.addHook('onRequest', async (request, reply) => {

@@ -9,7 +9,7 @@ export interface Ran {
   readonly code: number
   readonly out: string
   readonly err: string
-  json<T>(): T
+  json(): unknown
 }
 
 export interface RunOptions {
@@ -40,7 +40,7 @@ export async function startCli() {
       }
       return await runWith(argv, env, door.dir, options, asked)
     },
-    stop: door.stop,
+    stop: async () => await door.stop(),
   }
 }
 
@@ -82,5 +82,5 @@ export async function runWith(
       await options.onSleep?.(slept++)
     },
   })
-  return { code, out, err, json: <T>() => JSON.parse(out) as T }
+  return { code, out, err, json: () => JSON.parse(out) as unknown }
 }

@@ -321,6 +321,9 @@ describe('incidents show', () => {
     expect(code).toBe(0)
     expect(out).not.toContain('\u001B')
     expect(out).not.toContain('\u202E')
+    const seen = out.slice(out.indexOf('What was seen'), out.indexOf('Playbooks'))
+    for (const title of ['Shell by a Web Server', 'Download by curl to a Shell', 'Reverse Shell by /dev/tcp'])
+      expect(seen, 'nothing that was noticed is lost').toContain(title)
     expect(out).not.toMatch(/^\s*● 12:00:00 all is well/m)
     for (const line of out.split('\n')) expect(Array.from(line).length).toBeLessThanOrEqual(100)
   })
@@ -395,9 +398,8 @@ describe('config show', () => {
     const file = join(cli.door.dir, 'controller.yaml')
     writeFileSync(file, 'api:\n  port: 9000\n')
     const env = { FIREBREAK_GATEWAY_PORT: '9001' }
-    const rows = (await runWith(['config', 'show', '--config', file, '--origin', '--json'], env, '/')).json<
-      { key: string; value: unknown; origin: string }[]
-    >()
+    const shown = await runWith(['config', 'show', '--config', file, '--origin', '--json'], env, '/')
+    const rows = shown.json()
     expect(rows).toContainEqual({ key: 'api.port', value: 9000, origin: expect.stringContaining('controller.yaml:2') })
     expect(rows).toContainEqual({ key: 'gateway.port', value: 9001, origin: 'FIREBREAK_GATEWAY_PORT' })
     expect(rows).toContainEqual({ key: 'api.host', value: '127.0.0.1', origin: 'default' })

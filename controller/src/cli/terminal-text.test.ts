@@ -26,8 +26,8 @@ const CORPUS: readonly [string, string][] = [
   ['uses private characters that a font may draw as anything', '\uE000\u{F0000}'],
   ['deletes', '\u007F\u0000'],
 ]
-// oxlint-disable-next-line no-control-regex -- the very thing that must not be there
 const ACTS =
+  // oxlint-disable-next-line no-control-regex -- the very thing that must not be there
   /[\u0000-\u0009\u000B-\u001F\u007F-\u009F\u00AD\u061C\u200B-\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB\uD800-\uDFFF\uE000-\uF8FF]|[\u{E0000}-\u{E007F}\u{F0000}]/u
 
 describe('text from a host', () => {
