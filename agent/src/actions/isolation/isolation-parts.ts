@@ -45,6 +45,8 @@ export interface IsolationTiming {
   readonly confirmMs?: number
   /** Until unconfirmed rules lapse in the kernel, agent or no agent, s; more than `confirmMs`. */
   readonly lapseAfterS?: number
+  /** How long a probe waits for an answer over TCP, ms. */
+  readonly tcpProbeMs?: number
   readonly lease?: LeaseTiming
 }
 

@@ -435,8 +435,13 @@ export class Isolation {
   }
 
   #probeParts(confirmMs = PROBE_CONFIRM_MS): ProbeParts {
-    const { platform, link } = this.#parts
-    return { firewall: platform.firewall, network: platform.network, confirm: () => link.confirm(confirmMs) }
+    const { platform, link, timing } = this.#parts
+    return {
+      firewall: platform.firewall,
+      network: platform.network,
+      confirm: () => link.confirm(confirmMs),
+      tcpTimeoutMs: timing?.tcpProbeMs,
+    }
   }
 
   #oneByOne<T>(work: () => Promise<T>): Promise<T> {

@@ -22,6 +22,7 @@ export interface ProbeParts {
   readonly network: NetworkFacts
   /** A signed answer of the controller; its time limit is the longest part of the whole. */
   readonly confirm: Confirm
+  readonly tcpTimeoutMs?: number | undefined
 }
 
 export interface Proof {
@@ -34,7 +35,7 @@ export interface Proof {
 export async function probeIsolation(targets: readonly Target[], parts: ProbeParts): Promise<Proof> {
   const before = await parts.firewall.counters()
   const [foreign, own] = await Promise.all([
-    Promise.all(targets.map(async (target) => ({ target, tried: await tryTarget(target, parts.network) }))),
+    Promise.all(targets.map(async (target) => ({ target, tried: await tryTarget(target, parts) }))),
     probeOwn(parts.confirm),
   ])
   const after = await parts.firewall.counters()
@@ -67,7 +68,7 @@ export async function probeRelease(targets: readonly Target[], parts: ProbeParts
       targets
         .filter((target) => target.reachable_before)
         .map(async (target): Promise<Probe> => {
-          const tried = await tryTarget(target, parts.network)
+          const tried = await tryTarget(target, parts)
           const found = tried.saw === 'open' ? 'open' : tried.saw === 'refused_to_send' ? 'blocked' : 'unverifiable'
           return { name: target.name, target: addressOf(target), expected: 'open', found, detail: tried.detail }
         }),
@@ -131,12 +132,12 @@ function probeLoopback(ip: string): Promise<Probe> {
   })
 }
 
-function tryTarget(target: Target, network: NetworkFacts): Promise<Tried> {
+function tryTarget(target: Target, { network, tcpTimeoutMs }: ProbeParts): Promise<Tried> {
   switch (target.name) {
     case 'tcp-new':
-      return tryTcp(target.ip, target.port)
+      return tryTcp(target.ip, target.port, tcpTimeoutMs)
     case 'ipv6':
-      return target.ip.startsWith('ff') ? tryUdp(target.ip, target.port) : tryTcp(target.ip, target.port)
+      return target.ip.startsWith('ff') ? tryUdp(target.ip, target.port) : tryTcp(target.ip, target.port, tcpTimeoutMs)
     case 'udp':
     case 'dns':
       return tryUdp(target.ip, target.port)
@@ -148,15 +149,15 @@ function tryTarget(target: Target, network: NetworkFacts): Promise<Tried> {
 }
 
 /** A refusal or a reset is an answer too: something came back. */
-function tryTcp(ip: string, port: number): Promise<Tried> {
+function tryTcp(ip: string, port: number, timeout = TCP_TIMEOUT_MS): Promise<Tried> {
   return new Promise((resolve) => {
-    const socket = connect({ host: ip, port, timeout: TCP_TIMEOUT_MS })
+    const socket = connect({ host: ip, port, timeout })
     const done = (tried: Tried) => {
       socket.destroy()
       resolve(tried)
     }
     socket.once('connect', () => done({ saw: 'open', detail: 'connected' }))
-    socket.once('timeout', () => done({ saw: 'silent', detail: `no answer in ${TCP_TIMEOUT_MS} ms` }))
+    socket.once('timeout', () => done({ saw: 'silent', detail: `no answer in ${timeout} ms` }))
     socket.once('error', (error: NodeJS.ErrnoException) => done({ saw: sawOf(error.code), detail: error.code ?? '' }))
   })
 }

@@ -65,6 +65,8 @@ export class Network {
       resolvConf: join(this.#folder, 'resolv.conf'),
       leaseFolders: [this.#folder],
       ...settings,
+      // Everybody here answers within a millisecond or never.
+      timing: { tcpProbeMs: 200, ...settings.timing },
     }
     // `ip netns exec` gives each program mounts of its own.
     const readOnly = ['sh', '-c', 'mount -t tmpfs -o ro tmpfs "$0" && exec "$@"', stateDir]

@@ -11,7 +11,7 @@ export type PeerCall =
   | { readonly call: 'received' }
   | { readonly call: 'mute'; readonly on: boolean }
 
-const TIMEOUT_MS = 700
+const TIMEOUT_MS = 500
 let received = 0
 let mute = false
 const controllerKey =
