@@ -216,7 +216,9 @@ export class SimulatedAgent {
   flush(): void {
     for (const [eventClass, stream] of this.#streams) {
       while (this.isConnected() && this.#inFlight < WIRE.maxBatchesInFlight) {
-        const items = stream.items.filter(({ seq }) => seq > stream.sent).slice(0, this.batchEvents)
+        // Numbers have no holes, so the place of one in the spool is known.
+        const from = stream.sent - stream.acked
+        const items = stream.items.slice(from, from + this.batchEvents)
         const first = items[0]
         const last = items.at(-1)
         if (!first || !last) break
@@ -349,7 +351,6 @@ export class SimulatedAgent {
     })
     for (const stream of this.#streams.values()) stream.sent = stream.acked
     for (const cursor of welcome.cursors) this.#acked(cursor)
-    for (const [, stream] of this.#streams) stream.sent = Math.max(stream.sent, stream.acked)
     this.#receiptAcked = welcome.receipt_seq
     for (const early of channel.take()) this.#hear(early)
     socket.on('message', (data: Buffer) => this.#hear(data))
@@ -396,9 +397,9 @@ export class SimulatedAgent {
   #acked({ epoch, class: eventClass, seq }: { epoch: string; class: EventClass; seq: number }): void {
     const stream = this.#streams.get(eventClass)
     if (!stream || stream.epoch !== epoch || seq <= stream.acked) return
+    stream.items.splice(0, seq - stream.acked)
     stream.acked = seq
-    const keep = stream.items.findIndex((item) => item.seq > seq)
-    stream.items = keep === -1 ? [] : stream.items.slice(keep)
+    stream.sent = Math.max(stream.sent, seq)
   }
 
   #stream(eventClass: EventClass): Stream {

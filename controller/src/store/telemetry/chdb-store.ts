@@ -179,21 +179,34 @@ class ChdbStore implements TelemetryStore {
   }
 }
 
-/** Rows of JSONCompactEachRow; ids have closed alphabets, so nothing here needs to be escaped but is checked to be so. */
+/**
+ * Rows of JSONCompactEachRow, written into one buffer: joining three small ones an event costs more than all the rest.
+ * Ids, numbers and times are ASCII.
+ */
 function blockOf(events: readonly EventLine[]): Uint8Array {
-  const parts: Uint8Array[] = []
-  const end = Buffer.from(']\n')
+  const leads: string[] = []
+  let bytes = 0
   let of: EventLine | undefined
-  let lead = ''
+  let owner = ''
   for (const event of events) {
     if (of?.agentId !== event.agentId || of.epoch !== event.epoch || of.class !== event.class) {
-      lead = JSON.stringify([event.agentId, event.epoch, event.class]).slice(0, -1)
+      owner = JSON.stringify([event.agentId, event.epoch, event.class]).slice(0, -1)
       of = event
     }
-    const ingested = `${event.ingestedAt.slice(0, 10)} ${event.ingestedAt.slice(11, 23)}`
-    parts.push(Buffer.from(`${lead},${event.seq},"${ingested}",`), event.json, end)
+    const lead = `${owner},${event.seq},"${event.ingestedAt.slice(0, 10)} ${event.ingestedAt.slice(11, 23)}",`
+    leads.push(lead)
+    bytes += lead.length + event.json.length + 2
   }
-  return Buffer.concat(parts)
+  const block = Buffer.allocUnsafe(bytes)
+  let at = 0
+  for (const [i, { json }] of events.entries()) {
+    at += block.write(leads[i] ?? '', at, 'latin1')
+    block.set(json, at)
+    at += json.length
+    block[at++] = 0x5d
+    block[at++] = 0x0a
+  }
+  return block
 }
 
 function eventOf(row: Row): Event {
