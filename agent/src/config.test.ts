@@ -1,11 +1,11 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { temporaryFolder } from './disk/temporary-folder.fake.ts'
 import { loadConfig } from './config.ts'
 
 function folder(files: Readonly<Record<string, string>>): string {
-  const dir = mkdtempSync(join(tmpdir(), 'fb-config-'))
+  const dir = temporaryFolder()
   mkdirSync(join(dir, 'conf.d'))
   for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text)
   return join(dir, 'agent.yaml')

@@ -1,16 +1,16 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { formatJoinString, newJoinToken } from '@firebreak/shared/trust/join-string.ts'
 import { rootHashOf } from '@firebreak/shared/trust/trust-file.ts'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { temporaryFolder } from './disk/temporary-folder.fake.ts'
 import type { AgentStatus } from './agent.ts'
 import { FakeController } from './link/controller.fake.ts'
 
 // Each call is a process of its own, which takes seconds on a busy machine.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 })
-const dir = mkdtempSync(join(tmpdir(), 'fb-main-'))
+const dir = temporaryFolder()
 const config = join(dir, 'agent.yaml')
 const there = new FakeController()
 let agent: ChildProcess | undefined

@@ -1,5 +1,4 @@
-import { chmodSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { generateSeed, signingKeyOf } from '@firebreak/shared/trust/ed25519.ts'
 import {
@@ -12,12 +11,13 @@ import {
 import { HostFacts } from '@firebreak/shared/wire/messages.ts'
 import { Compile } from 'typebox/compile'
 import { expect, it } from 'vitest'
+import { temporaryFolder } from '../disk/temporary-folder.fake.ts'
 import { readHostFacts } from './host-facts.ts'
 import { ensureIdentity, readBootId, readIdentity } from './identity.ts'
 import { openTrustStore, saveFirstTrust } from './trust-store.ts'
 import { AGENT_VERSION } from './version.ts'
 
-const folder = () => mkdtempSync(join(tmpdir(), 'fb-identity-'))
+const folder = () => temporaryFolder()
 const make = () => signingKeyOf(generateSeed())
 
 it('makes its key once, for its owner alone, and is the same host ever after', () => {

@@ -1,11 +1,11 @@
-import { mkdtempSync, readdirSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from '@firebreak/shared/clock.ts'
 import { formatJoinString, newJoinToken } from '@firebreak/shared/trust/join-string.ts'
 import { rootHashOf } from '@firebreak/shared/trust/trust-file.ts'
 import type { HostFacts } from '@firebreak/shared/wire/messages.ts'
 import { afterEach, expect, it } from 'vitest'
+import { temporaryFolder } from '../disk/temporary-folder.fake.ts'
 import { readHostFacts } from '../identity/host-facts.ts'
 import { readIdentity } from '../identity/identity.ts'
 import { openTrustStore } from '../identity/trust-store.ts'
@@ -28,7 +28,7 @@ async function controller(options: ConstructorParameters<typeof FakeController>[
 
 const facts: HostFacts = readHostFacts()
 
-function joinHost(url: string, joinString: string, stateDir = mkdtempSync(join(tmpdir(), 'fb-enrol-'))) {
+function joinHost(url: string, joinString: string, stateDir = temporaryFolder()) {
   return enrol(
     { controller: url, joinString, stateDir, facts },
     { clock: systemClock, addresses: openAddressBook({ log: silentLog, stateDir }) },
@@ -37,7 +37,7 @@ function joinHost(url: string, joinString: string, stateDir = mkdtempSync(join(t
 
 it('joins with one string and keeps key and trust for root alone', async () => {
   const there = await controller()
-  const stateDir = mkdtempSync(join(tmpdir(), 'fb-enrol-'))
+  const stateDir = temporaryFolder()
   const joined = await joinHost(there.url, there.joinString, stateDir)
   expect(joined).toMatchObject({ ok: true, value: { deploymentId: there.trustFile.deployment_id } })
   const identity = readIdentity(stateDir)
@@ -62,7 +62,7 @@ it('says nothing but hello to a controller with other root keys, another TLS key
     [noGateway, 'bad_signature'],
   ] as const
   for (const [there, code] of cases) {
-    const stateDir = mkdtempSync(join(tmpdir(), 'fb-enrol-'))
+    const stateDir = temporaryFolder()
     const joinString = formatJoinString({ token: there.token, rootHash: rootHashOf(good.trustFile.root) })
     expect(await joinHost(there.url, joinString, stateDir)).toMatchObject({ ok: false, code })
     expect(there.preAuth.length).toBe(1)

@@ -1,5 +1,3 @@
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '@firebreak/shared/clock.ts'
 import { RECEIPT_PAYLOAD_TYPE } from '@firebreak/shared/commands/command.ts'
@@ -8,6 +6,7 @@ import { type Envelope, seal } from '@firebreak/shared/trust/dsse.ts'
 import { CLOSE } from '@firebreak/shared/wire/limits.ts'
 import { MiB } from '@firebreak/shared/wire/units.ts'
 import { afterEach, expect, it } from 'vitest'
+import { temporaryFolder } from '../disk/temporary-folder.fake.ts'
 import { readHostFacts } from '../identity/host-facts.ts'
 import { readBootId, readIdentity } from '../identity/identity.ts'
 import { openTrustStore } from '../identity/trust-store.ts'
@@ -42,7 +41,7 @@ interface Host {
 }
 
 async function joined(there: FakeController): Promise<string> {
-  const stateDir = mkdtempSync(join(tmpdir(), 'fb-link-'))
+  const stateDir = temporaryFolder()
   const result = await enrol(
     { controller: there.url, joinString: there.joinString, stateDir, facts: readHostFacts() },
     { clock: systemClock, addresses: openAddressBook({ log: silentLog, stateDir }) },
@@ -255,7 +254,7 @@ it('leaves the door open for everything the trust file names and for the peer it
   const { link } = connect(await joined(there), {
     addresses: openAddressBook({
       log: silentLog,
-      stateDir: mkdtempSync(join(tmpdir(), 'fb-link-')),
+      stateDir: temporaryFolder(),
       lookup: () => Promise.reject(new Error('no DNS')),
     }),
   })
@@ -272,7 +271,7 @@ it('leaves the door open for everything the trust file names and for the peer it
 })
 
 it('finds its controller by the last known address when DNS is gone', async () => {
-  const stateDir = mkdtempSync(join(tmpdir(), 'fb-link-'))
+  const stateDir = temporaryFolder()
   const target = { host: 'controller.example', port: 8443 }
   const first = openAddressBook({ log: silentLog, stateDir, lookup: async () => [{ address: '192.0.2.7' }] })
   expect(await first.resolve(target)).toEqual([{ ip: '192.0.2.7', port: 8443 }])

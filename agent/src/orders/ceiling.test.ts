@@ -1,8 +1,8 @@
-import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { COMMAND_TYPES } from '@firebreak/shared/commands/catalogue.ts'
 import { expect, it } from 'vitest'
+import { temporaryFolder } from '../disk/temporary-folder.fake.ts'
 import { createCeiling, type ProcessView } from './ceiling.ts'
 
 const processes: ProcessView = {
@@ -13,7 +13,7 @@ const isolate = (hold_s: number) => ({ hold_s, on_controller_loss: 'hold' })
 const kill = (pid: number, tree = false) => ({ pid, tree })
 
 function ceiling(text?: string) {
-  const path = join(mkdtempSync(join(tmpdir(), 'fb-ceiling-')), 'ceiling.yaml')
+  const path = join(temporaryFolder(), 'ceiling.yaml')
   if (text !== undefined) writeFileSync(path, text, { mode: 0o644 })
   return { path, ceiling: createCeiling({ path, processes }) }
 }

@@ -1,7 +1,7 @@
-import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { temporaryFolder } from '../disk/temporary-folder.fake.ts'
 import { type Journal, openJournal } from './journal.ts'
 
 function open(path: string, maxBytes = 64 * 1024, damages: string[] = []): Journal {
@@ -9,7 +9,7 @@ function open(path: string, maxBytes = 64 * 1024, damages: string[] = []): Journ
 }
 
 function file(): string {
-  return join(mkdtempSync(join(tmpdir(), 'fb-journal-')), 'journal')
+  return join(temporaryFolder(), 'journal')
 }
 
 const id = (i: number) => `0190a000-0000-7000-8000-${String(i).padStart(12, '0')}`

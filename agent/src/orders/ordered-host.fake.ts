@@ -1,6 +1,5 @@
 /** A host with keys, trust, ceiling and actions that tests can look into, and a maker of commands for it. */
-import { mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FakeClock } from '@firebreak/shared/clock.fake.ts'
 import type { CommandType } from '@firebreak/shared/commands/catalogue.ts'
@@ -23,6 +22,7 @@ import {
   sealTrustFile,
   type TrustFile,
 } from '@firebreak/shared/trust/trust-file.ts'
+import { temporaryFolder } from '../disk/temporary-folder.fake.ts'
 import type { Action, Actions, Effect, Order } from '../actions/action.ts'
 import { ensureIdentity, type Identity } from '../identity/identity.ts'
 import { openTrustStore, saveFirstTrust, type TrustStore } from '../identity/trust-store.ts'
@@ -134,7 +134,7 @@ export class OrderedHost {
     this.keys = makeKeys()
     this.clock = new FakeClock()
     this.world = options.world ?? makeWorld()
-    this.stateDir = mkdtempSync(join(tmpdir(), 'fb-orders-'))
+    this.stateDir = temporaryFolder()
     this.ceilingPath = join(this.stateDir, 'ceiling.yaml')
     if (options.ceiling !== undefined) writeFileSync(this.ceilingPath, options.ceiling, { mode: 0o600 })
     const identity = ensureIdentity(this.stateDir)

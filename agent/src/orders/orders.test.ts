@@ -1,8 +1,8 @@
-import { cpSync, mkdtempSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Receipt } from '@firebreak/shared/commands/command.ts'
 import { expect, it } from 'vitest'
+import { temporaryFolder } from '../disk/temporary-folder.fake.ts'
 import { fakeActions, makeWorld, OrderedHost, readReceipts, type World } from './ordered-host.fake.ts'
 
 const isolateArgs = { hold_s: 3_600, on_controller_loss: 'hold' }
@@ -238,7 +238,7 @@ it('killed at any step, it says what became of the command, runs nothing again a
     world,
     step(step) {
       if (dir.path === undefined) return
-      const stateDir = mkdtempSync(join(tmpdir(), 'fb-killed-'))
+      const stateDir = temporaryFolder()
       cpSync(dir.path, stateDir, { recursive: true })
       snapshots.push({ step, stateDir, world: { ...makeWorld(), applied: [...world.applied] } })
     },

@@ -1,5 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { FakeClock } from '@firebreak/shared/clock.fake.ts'
 import { EVENT_CLASSES, type EventClass } from '@firebreak/shared/events/classes.ts'
@@ -8,6 +7,7 @@ import type { StreamCount } from '@firebreak/shared/wire/messages.ts'
 import { MiB } from '@firebreak/shared/wire/units.ts'
 import * as fc from 'fast-check'
 import { expect, it } from 'vitest'
+import { temporaryFolder } from '../../disk/temporary-folder.fake.ts'
 import { silentLog } from '../../log.ts'
 import { openSpool, type Spool, type SpoolConfig, type UnsentBatch } from './spool.ts'
 
@@ -34,7 +34,7 @@ function event(eventClass: EventClass, message: string): Event {
 }
 
 function folder(): string {
-  return mkdtempSync(join(tmpdir(), 'fb-spool-'))
+  return temporaryFolder()
 }
 
 function open(path: string, config: Partial<SpoolConfig> = {}): Spool {
