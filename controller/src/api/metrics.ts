@@ -41,7 +41,7 @@ export function metricsRoutes(api: Api, { metrics, state }: Pick<ApiDeps, 'metri
     registers: [metrics],
   })
   const commands = new Gauge({
-    name: 'firebreak_orders_commands',
+    name: 'firebreak_orders_commands_current',
     help: 'Commands by state.',
     labelNames: ['state'],
     registers: [metrics],
