@@ -2,9 +2,10 @@
 // What `npm start`, `npm test` and `npm run check` do first on a machine that has nothing but Node 20 and npm: install the exact
 // dependencies of the lockfile (pnpm through npx), then the Debian packages that a task needs, then hand over to Node 26 of the project.
 // Plain JavaScript of Node 20: nothing is installed yet when it runs.
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -37,12 +38,12 @@ if (!Object.hasOwn(TASKS, task ?? '')) {
   console.error(`usage: bootstrap.mjs ${Object.keys(TASKS).join('|')} [arguments]`)
   process.exit(2)
 }
-installDependencies()
-installDebianPackages(DEBIAN[task])
+await installDependencies()
+await installDebianPackages(DEBIAN[task])
 const [command, ...args] = TASKS[task]
-run(command, [...args, ...rest], { exit: true })
+await run(command, [...args, ...rest], { exit: true })
 
-function installDependencies() {
+async function installDependencies() {
   const lock = createHash('sha256')
     .update(readFileSync(join(root, 'pnpm-lock.yaml')))
     .update(PNPM)
@@ -50,12 +51,12 @@ function installDependencies() {
   const stamp = join(root, 'node_modules', '.firebreak-installed')
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock) return
   console.error('Installing dependencies (once) ...')
-  run('npx', ['--yes', PNPM, 'install', '--frozen-lockfile', '--reporter=append-only'], { quiet: true })
+  await run('npx', ['--yes', PNPM, 'install', '--frozen-lockfile', '--reporter=append-only'], { quiet: true })
   mkdirSync(dirname(stamp), { recursive: true })
   writeFileSync(stamp, lock)
 }
 
-function installDebianPackages(wanted) {
+async function installDebianPackages(wanted) {
   const missing = Object.entries(wanted).filter(([name]) => !isOnPath(name))
   if (missing.length === 0) return
   const packages = [...new Set(missing.map(([, name]) => name))]
@@ -69,8 +70,8 @@ function installDebianPackages(wanted) {
   }
   console.error(`Installing Debian packages: ${packages.join(' ')} ...`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  run('apt-get', ['update', '-qq'], { env, quiet: true })
-  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { env, quiet: true })
+  await run('apt-get', ['update', '-qq'], { env, quiet: true })
+  await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...packages], { env, quiet: true })
 }
 
 function isOnPath(name) {
@@ -78,23 +79,33 @@ function isOnPath(name) {
   return folders.some((folder) => folder !== '' && existsSync(join(folder, name)))
 }
 
-/** Runs with the project's own Node 26 first on the PATH. `quiet`: output is shown only when it fails. */
-function run(command, args, { exit = false, quiet = false, env = process.env } = {}) {
+/**
+ * Runs with the project's own Node 26 first on the PATH. `quiet`: output is shown only when it fails. Signals are passed on, and the
+ * end of the program is waited for: Ctrl-C is the program's to answer.
+ */
+async function run(command, args, { exit = false, quiet = false, env = process.env } = {}) {
   const path = [join(root, 'node_modules', '.bin'), env.PATH ?? '', '/usr/sbin', '/sbin'].join(':')
-  // While the child runs, Ctrl-C is the child's to answer: both get the signal, and this process waits for its end.
-  const ignore = () => {}
-  process.on('SIGINT', ignore).on('SIGTERM', ignore)
-  const done = spawnSync(command, args, {
-    cwd: root,
-    stdio: quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit',
-    env: { ...env, PATH: path },
-    encoding: 'utf8',
-    maxBuffer: 256 * 1024 * 1024,
+  const stdio = quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit'
+  const child = spawn(command, args, { cwd: root, stdio, env: { ...env, PATH: path } })
+  const output = []
+  child.stdout?.on('data', (chunk) => output.push(chunk))
+  child.stderr?.on('data', (chunk) => output.push(chunk))
+  // A terminal sends Ctrl-C to the whole foreground group: passing SIGINT on again would be a second one, which programs take as
+  // impatience. `kill` reaches this process alone.
+  const passOn = (signal) => {
+    if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, passOn)
+  const code = await new Promise((resolve) => {
+    child.once('error', (error) => {
+      console.error(`cannot run ${command}: ${error.message}`)
+      resolve(127)
+    })
+    child.once('close', (status, signal) => resolve(status ?? 128 + (constants.signals[signal] ?? 0)))
   })
-  process.off('SIGINT', ignore).off('SIGTERM', ignore)
-  if (done.error) console.error(`cannot run ${command}: ${done.error.message}`)
-  const code = done.status ?? (done.error ? 127 : 128)
-  if (quiet && code !== 0)
-    console.error(`${done.stdout ?? ''}${done.stderr ?? ''}\n${command} ${args.join(' ')} ended with ${code}`)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.off(signal, passOn)
+  if (quiet && code !== 0) {
+    console.error(`${Buffer.concat(output).toString()}\n${command} ${args.join(' ')} ended with ${code}`)
+  }
   if (exit || code !== 0) process.exit(code)
 }

@@ -5,6 +5,17 @@ import { labSupport, type LabHost } from '../lab/lab.ts'
 import type { Bench } from './bench.ts'
 
 const STARTS_PER_S = 100
+/** Starts a program $2 times a second for $1 seconds; waits without starting one. */
+const GENERATOR = `
+exec {pipe}<> <(:)
+begin=\${EPOCHREALTIME/./} n=0
+while now=\${EPOCHREALTIME/./}; ((now - begin < $1 * 1000000)); do
+  /bin/true
+  ((n++))
+  printf -v wait '0.%06d' $((begin + n * 1000000 / $2 > now ? begin + n * 1000000 / $2 - now : 1))
+  read -r -t "$wait" -u "$pipe"
+done
+echo "$n"`
 
 export const agentBench: Bench = {
   name: 'agent',
@@ -19,9 +30,7 @@ export const agentBench: Bench = {
     say(`idle for ${seconds} s ...`)
     const idle = await measure(host, seconds)
     say(`${STARTS_PER_S} process starts a second for ${seconds} s ...`)
-    const generator = `use Time::HiRes qw(time sleep); my $end = time + ${seconds + 2}; my $n = 0; my $t = time;
-      while (time < $end) { system("/bin/true"); $n++; my $due = $t + $n / ${STARTS_PER_S}; my $wait = $due - time; sleep($wait) if $wait > 0 } print "$n\\n"`
-    const load = host.spawn(['perl', '-e', generator])
+    const load = host.spawn(['bash', '-c', GENERATOR, 'generator', String(seconds + 2), String(STARTS_PER_S)])
     await sleep(1_000)
     const busy = await measure(host, seconds)
     const started = Number((await load.exited).stdout)

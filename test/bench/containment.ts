@@ -31,7 +31,9 @@ export const containmentBench: Bench = {
     const wanted = short ? 3 : 30
     await using fleet = await bootFleet({
       hosts: ['bench-1'],
-      controllerArgs: ['--set', 'respond.max_isolations_per_h=1000'],
+      // As many isolations as there are rounds, on both sides.
+      controllerConfig: 'respond:\n  budgets_per_hour:\n    isolate-host: 1000\n',
+      ceiling: 'max_per_hour:\n  isolate-host: 1000\n  release-host: 1000\n',
     })
     const [host] = fleet.hosts as [LabHost]
     const attacker = await fleet.lab.node('attacker')

@@ -1,5 +1,5 @@
 /** A fleet in the lab: a controller, Debian hosts with the packaged agent, an attacker and a neighbour. */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,15 +19,18 @@ export interface FleetOptions {
   readonly hosts: readonly string[]
   /** Text of /etc/firebreak/agent.yaml; the package's own when left out. */
   readonly agentConfig?: string
-  readonly controllerArgs?: readonly string[]
+  /** Text of the controller's configuration file. */
+  readonly controllerConfig?: string
+  /** Text of /etc/firebreak/ceiling.yaml; the package's own when left out. */
+  readonly ceiling?: string
 }
 
 export async function bootFleet(options: FleetOptions): Promise<Fleet> {
   const lab = await createLab({ name: 'fleet' })
   try {
-    const controller = await Controller.start(lab, options.controllerArgs ?? [])
+    const controller = await Controller.start(lab, options.controllerConfig ?? '')
     const [deb, ...hosts] = await Promise.all([buildAgentPackage(), ...options.hosts.map((name) => lab.host(name))])
-    await Promise.all(hosts.map((host) => join_(host, deb, controller, options.agentConfig)))
+    await Promise.all(hosts.map((host) => join_(host, deb, controller, options)))
     return {
       lab,
       controller,
@@ -45,14 +48,11 @@ export async function bootFleet(options: FleetOptions): Promise<Fleet> {
 }
 
 /** Installs the package and joins with one join string, as an administrator would. */
-async function join_(
-  host: LabHost,
-  deb: string,
-  controller: Controller,
-  agentConfig: string | undefined,
-): Promise<void> {
+async function join_(host: LabHost, deb: string, controller: Controller, options: FleetOptions): Promise<void> {
   await host.installPackage(deb)
+  const { agentConfig, ceiling } = options
   if (agentConfig !== undefined) await host.writeFile('/etc/firebreak/agent.yaml', agentConfig, 0o640)
+  if (ceiling !== undefined) await host.writeFile('/etc/firebreak/ceiling.yaml', ceiling, 0o640)
   const join = await controller.joinString()
   await host.exec(['firebreak-agent', 'enroll', '--controller', controller.url, '--join', join])
   await controller.until(`${host.name} is connected`, async () => {
@@ -65,19 +65,18 @@ async function join_(
 export class Controller {
   readonly node: LabNode
   readonly stateDir: string
-  readonly #args: readonly string[]
   #running: Running | undefined
 
-  private constructor(node: LabNode, stateDir: string, args: readonly string[]) {
+  private constructor(node: LabNode, stateDir: string) {
     this.node = node
     this.stateDir = stateDir
-    this.#args = args
   }
 
-  static async start(lab: Lab, args: readonly string[]): Promise<Controller> {
+  static async start(lab: Lab, config: string): Promise<Controller> {
     const node = await lab.node('controller')
     const stateDir = await mkdtemp(join(tmpdir(), 'firebreak-e2e-'))
-    const controller = new Controller(node, stateDir, args)
+    const controller = new Controller(node, stateDir)
+    await writeFile(join(stateDir, 'controller.yaml'), config)
     await controller.up()
     return controller
   }
@@ -89,6 +88,8 @@ export class Controller {
   async up(): Promise<void> {
     const args = [
       'up',
+      '--config',
+      join(this.stateDir, 'controller.yaml'),
       '--state-dir',
       this.stateDir,
       '--api-port',
@@ -102,7 +103,7 @@ export class Controller {
       '--public',
       `${address}:${GATEWAY_PORT}`,
     ])
-    this.#running = this.node.spawn([process.execPath, 'controller/src/main.ts', ...args, ...publics, ...this.#args])
+    this.#running = this.node.spawn([process.execPath, 'controller/src/main.ts', ...args, ...publics])
     await this.until('the controller is ready', async () => {
       if (this.#running?.ended) throw new Error(`the controller ended: ${this.#running.stderr}`)
       const ready = await this.node.exec(['curl', '-sf', `http://127.0.0.1:${API_PORT}/readyz`], { check: false })
