@@ -140,6 +140,7 @@ export async function startAgent(config: Config, deps: AgentDeps): Promise<Resul
     log,
     emit: (event) => spool.event(event),
     onEnded: ({ cmdId, effect }) => orders.ended(cmdId, effect),
+    onChanged: () => link.statusChanged(),
   })
   const expiry = watchTrustExpiry({ trust: trust.value, clock, log, emit: (event) => spool.event(event) })
   const release = createReleaseCodeDoor(table, { clock, log })

@@ -28,6 +28,8 @@ export interface ActionDeps {
   readonly emit: (event: Event) => void
   /** Makes the receipt; resolves when it is durable. Rejected: told again at the next start. */
   readonly onEnded: (ended: Ended<'isolate-host'>) => Promise<void>
+  /** `containment()` answers something else now. */
+  readonly onChanged?: (() => void) | undefined
   readonly timing?: IsolationTiming | undefined
 }
 

@@ -10,11 +10,14 @@ const ENDED_KEPT = 8
 export class DesiredState {
   readonly #store: IsolationStore
   readonly #log: Log
+  readonly #changed: () => void
   #state: IsolationState | undefined
 
-  constructor(store: IsolationStore, log: Log) {
+  /** `changed`: the phase is another one now, on disk too. */
+  constructor(store: IsolationStore, log: Log, changed: () => void = () => undefined) {
     this.#store = store
     this.#log = log
+    this.#changed = changed
   }
 
   /** Throws when there is a state and it cannot be read. */
@@ -44,6 +47,7 @@ export class DesiredState {
     const earlier = this.readOrLost().ended
     const ended = next.ended ? [...earlier, next.ended].slice(-ENDED_KEPT) : earlier
     this.#keep({ v: 1, phase: next.phase, ...(next.record ? { record: next.record } : {}), ended })
+    this.#changed()
   }
 
   /** After a write that failed: the disk knows. */

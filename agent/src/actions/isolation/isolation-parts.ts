@@ -36,6 +36,8 @@ export interface IsolationParts {
   readonly emit: (event: Event) => void
   /** An isolation ended without an order to end it; resolves when that is durable where receipts are kept. */
   readonly onEnded: (cmdId: string, effect: Effect<'isolate-host'>) => Promise<void>
+  /** The phase changed: whoever is told of it should not wait for the next report. */
+  readonly onChanged?: (() => void) | undefined
   readonly timing?: IsolationTiming | undefined
 }
 

@@ -47,7 +47,7 @@ export class Isolation {
   constructor(parts: IsolationParts) {
     this.#parts = parts
     this.#store = new IsolationStore(parts.stateDir)
-    this.#desired = new DesiredState(this.#store, parts.log)
+    this.#desired = new DesiredState(this.#store, parts.log, parts.onChanged)
   }
 
   /** Whether this host could be isolated now. Changes nothing. */
