@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// What `npm start`, `npm test` and `npm run check` do first on a machine that has nothing but Node 20 and npm: install the exact
+// What every script of package.json does first on a machine that has nothing but Node 20 and npm: install the exact
 // dependencies of the lockfile (pnpm through npx), then the Debian packages that a task needs, then hand over to Node 26 of the project.
 // Plain JavaScript of Node 20: nothing is installed yet when it runs.
 import { spawn } from 'node:child_process'
@@ -13,24 +13,33 @@ const PNPM = 'pnpm@12.21.0'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /** Command on the PATH → Debian package that brings it. */
+const REAL_HOSTS = {
+  nft: 'nftables',
+  ip: 'iproute2',
+  ping: 'iputils-ping',
+  perl: 'perl-base',
+  'dpkg-deb': 'dpkg',
+  debootstrap: 'debootstrap',
+  'systemd-nspawn': 'systemd-container',
+  tcpdump: 'tcpdump',
+}
+
 const DEBIAN = {
   start: {},
   check: {},
-  test: {
-    nft: 'nftables',
-    ip: 'iproute2',
-    ping: 'iputils-ping',
-    'dpkg-deb': 'dpkg',
-    debootstrap: 'debootstrap',
-    'systemd-nspawn': 'systemd-container',
-    tcpdump: 'tcpdump',
-  },
+  test: REAL_HOSTS,
+  bench: REAL_HOSTS,
+  lab: REAL_HOSTS,
+  firebreak: {},
 }
 
 const TASKS = {
   start: ['node', 'controller/src/main.ts', 'up', '--with-agent'],
   check: ['node', 'installers/check.ts'],
   test: ['node', 'installers/test.ts'],
+  bench: ['node', 'test/bench/main.ts'],
+  lab: ['node', 'test/lab/main.ts'],
+  firebreak: ['node', 'controller/src/main.ts'],
 }
 
 const [task, ...rest] = process.argv.slice(2)

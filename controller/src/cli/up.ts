@@ -132,7 +132,7 @@ function banner(io: Io, config: Config, started: Started, agent: LocalAgent | un
   const line = (name: string, value: string, note = '') =>
     `  ${colors.dim(name.padEnd(10))} ${value}${note && `  ${colors.dim(note)}`}`
   const here = config.state_dir === join(io.cwd, LOCAL_STATE_DIR) ? '' : ` --state-dir ${config.state_dir}`
-  const cli = 'npx pnpm firebreak'
+  const cli = 'npm run -s firebreak --'
   return [
     colors.bold('Firebreak is up.'),
     '',
