@@ -2,6 +2,7 @@
  * The configuration of a controller, declared once: the type, the check, the reference page and the sample file come from here.
  * Precedence: flag > environment (`FIREBREAK_SECTION_KEY`) > drop-in > file > default.
  */
+import { LOG_LEVELS } from './config-places.ts'
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { Value } from 'typebox/value'
@@ -13,10 +14,6 @@ import { GatewayConfig } from './gateway/gateway-config.ts'
 import { IngestConfig } from './ingest/ingest-config.ts'
 import { RespondConfig } from './respond/respond-config.ts'
 import { TriageConfig } from './triage/triage-config.ts'
-
-export const DEFAULT_CONFIG_FILE = '/etc/firebreak/controller.yaml'
-export const DEFAULT_DROP_IN_DIR = '/etc/firebreak/conf.d'
-export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 
 export const Config = Type.Object(
   {

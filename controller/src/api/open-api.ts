@@ -1,10 +1,9 @@
 /** The OpenAPI document: everything in it comes from the routes, their rights and the code list. */
 import type { SwaggerOptions } from '@fastify/swagger'
 import type { FastifySchema } from 'fastify'
+import { VERSION } from '../version.ts'
 import { guardOf } from '../access/route-rights.ts'
 import { Problem, PROBLEM_TYPE, PROBLEMS } from './problem.ts'
-
-export const API_VERSION = '0.1.0'
 
 const DESCRIPTION = `Everything the console and \`firebreak\` do goes through here.
 
@@ -26,7 +25,7 @@ const problemAnswer = (description: string) => ({ description, content: { [PROBL
 export const openApi: SwaggerOptions = {
   openapi: {
     openapi: '3.1.0',
-    info: { title: 'Firebreak', version: API_VERSION, description: DESCRIPTION, license: { name: 'Apache-2.0' } },
+    info: { title: 'Firebreak', version: VERSION, description: DESCRIPTION, license: { name: 'Apache-2.0' } },
     components: { securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'fb_pat_...' } } },
     tags: [
       { name: 'hosts', description: 'The fleet.' },

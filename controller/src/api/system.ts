@@ -5,7 +5,7 @@ import { ROLES } from '../orders/orders.ts'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'
 import { principalOf } from './authenticate.ts'
-import { API_VERSION } from './open-api.ts'
+import { VERSION } from '../version.ts'
 import { decodeCursor, PAGE, pageFrom, pageOf, pageQuery, parseCursorKey } from './paging.ts'
 import { ProblemError } from './problem.ts'
 import { AgentIdText, closed, Count, orNull, Time, Uuid } from './schemas.ts'
@@ -86,7 +86,7 @@ export function systemRoutes(
         telemetry.count(),
       ])
       return {
-        version: API_VERSION,
+        version: VERSION,
         deployment_id: meta?.value ?? null,
         time: new Date(clock.now()).toISOString(),
         started_at: startedAt,

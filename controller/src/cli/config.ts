@@ -1,6 +1,6 @@
 /** `firebreak config`: what the controller is told, and by whom. */
 import { type Command, Option } from 'commander'
-import { DEFAULT_CONFIG_FILE, DEFAULT_DROP_IN_DIR, loadConfig } from '../config.ts'
+import { DEFAULT_CONFIG_FILE, DEFAULT_DROP_IN_DIR } from '../config-places.ts'
 import { CliError } from './exit-codes.ts'
 import { type Format, FORMATS, printList, printOne } from './output.ts'
 import type { Cli } from './session.ts'
@@ -28,7 +28,8 @@ export function addConfigVerbs(cli: Cli, program: Command): void {
     .option('--origin', 'say where each value comes from')
     .addOption(new Option('-o, --output <format>', 'form of the answer').choices([...FORMATS]))
     .option('--json', 'the same as -o json')
-    .action((options: ShowOptions) => {
+    .action(async (options: ShowOptions) => {
+      const { loadConfig } = await import('../config.ts')
       const loaded = loadConfig({
         file: options.config ?? DEFAULT_CONFIG_FILE,
         fileRequired: options.config !== undefined,

@@ -1,9 +1,8 @@
 /** `firebreak hunt`: Sigma rules over recorded events, without a controller. Matches on standard output, talk on standard error. */
 import { readFile } from 'node:fs/promises'
 import { reasonOf } from '@firebreak/shared/result.ts'
-import { type ParsedRules, parseRules } from '@firebreak/shared/sigma/parse.ts'
+import type { ParsedRules } from '@firebreak/shared/sigma/parse.ts'
 import type { Placeholders } from '@firebreak/shared/sigma/placeholders.ts'
-import { compilePlan } from '@firebreak/shared/sigma/plan.ts'
 import { type RuleRefusal, ruleKey } from '@firebreak/shared/sigma/rule.ts'
 import { Command } from 'commander'
 import { parse as parseYaml } from 'yaml'
@@ -45,6 +44,9 @@ export function huntCommand(): Command {
 /** Returns the exit code. */
 export async function runHunt(options: HuntOptions, out: HuntOutput): Promise<number> {
   const started = performance.now()
+  // Loaded here: every other command starts without the engine.
+  const { parseRules } = await import('@firebreak/shared/sigma/parse.ts')
+  const { compilePlan } = await import('@firebreak/shared/sigma/plan.ts')
   const placeholders = await readPlaceholders(options.placeholders)
   if (typeof placeholders === 'string') return unusable(out, placeholders)
   const files = await readRuleFiles(options.rules)

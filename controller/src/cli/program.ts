@@ -1,7 +1,7 @@
 /** `firebreak`: every noun in one program, and the one place where its failures become exit codes. */
 import { reasonOf } from '@firebreak/shared/result.ts'
 import { Command, CommanderError, type Option } from 'commander'
-import { API_VERSION } from '../api/open-api.ts'
+import { VERSION } from '../version.ts'
 import { addAlertVerbs } from './alerts.ts'
 import { addAuditVerbs } from './audit.ts'
 import { addCommandVerbs } from './commands.ts'
@@ -48,7 +48,7 @@ export function programOf(cli: Cli): Command {
   const { io } = cli
   const program = new Command('firebreak')
     .description('automated incident response: detect, decide, act, and prove the effect')
-    .version(API_VERSION)
+    .version(VERSION)
     .exitOverride()
     .enablePositionalOptions()
     .showSuggestionAfterError()

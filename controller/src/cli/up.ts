@@ -3,10 +3,10 @@ import { writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import { type Command, Option } from 'commander'
-import { type DestinationStream, destination } from 'pino'
-import { type Config, DEFAULT_CONFIG_FILE, DEFAULT_DROP_IN_DIR, loadConfig, LOG_LEVELS } from '../config.ts'
-import { type Controller, createController, type Started } from '../controller.ts'
-import { createLogger } from '../log.ts'
+import type { DestinationStream } from 'pino'
+import type { Config } from '../config.ts'
+import { DEFAULT_CONFIG_FILE, DEFAULT_DROP_IN_DIR, LOG_LEVELS } from '../config-places.ts'
+import type { Controller, Started } from '../controller.ts'
 import { CliError } from './exit-codes.ts'
 import { pickPort } from './free-port.ts'
 import type { Io } from './io.ts'
@@ -59,7 +59,10 @@ async function up(cli: Cli, options: UpOptions): Promise<void> {
   let agent: LocalAgent | undefined
   try {
     io.say('Starting ...')
-    const logger = createLogger(config.log.level, logs === undefined ? undefined : logFile(logs))
+    // Loaded here: every other command starts without the whole controller.
+    const { createController } = await import('../controller.ts')
+    const { createLogger } = await import('../log.ts')
+    const logger = createLogger(config.log.level, logs === undefined ? undefined : await logFile(logs))
     controller = await createController(config, { logger })
     const started = await controller.start()
     writeFileSync(join(config.state_dir, API_ADDRESS_FILE), `${started.apiUrl}\n`, { mode: 0o644 })
@@ -97,6 +100,7 @@ async function configOf(io: Io, options: UpOptions): Promise<Config> {
   set('gateway.port', options.gatewayPort)
   set('gateway.public', options.public)
   set('log.level', options.logLevel)
+  const { loadConfig } = await import('../config.ts')
   const loaded = loadConfig({
     // Trying it out must not depend on, or touch, what is installed on this machine.
     file: options.config ?? (local ? join(io.cwd, LOCAL_STATE_DIR, 'controller.yaml') : DEFAULT_CONFIG_FILE),
@@ -123,7 +127,8 @@ async function localFlags(io: Io, { apiPort, gatewayPort }: UpOptions): Promise<
   }
 }
 
-function logFile(path: string): DestinationStream {
+async function logFile(path: string): Promise<DestinationStream> {
+  const { destination } = await import('pino')
   return destination({ dest: path, mkdir: true, mode: 0o600, sync: true })
 }
 
