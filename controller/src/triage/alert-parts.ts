@@ -69,12 +69,30 @@ function criticality(evidence: AlertEvidence): ConfidencePart | undefined {
 
 /** Programs that talk to strangers and have no business starting shells and tools. */
 const DAEMONS =
-  /^(nginx|apache2?|httpd|lighttpd|caddy|php-fpm[\d.]*|php-cgi|java|tomcat\d*|node|mysqld|mariadbd|postgres|redis-server|memcached|named|vsftpd|proftpd|exim4?|postfix|smbd|cupsd|w3wp\.exe|tomcat\d*\.exe|sqlservr\.exe)$/
+  /^(nginx|apache2?|httpd|lighttpd|caddy|php-fpm[\d.]*|php-cgi|tomcat\d*|mysqld|mariadbd|postgres|redis-server|memcached|named|vsftpd|proftpd|exim4?|postfix|smbd|cupsd|w3wp\.exe|tomcat\d*\.exe|sqlservr\.exe)$/
+/** What runs services and also the tools of developers: a service has no terminal and is started by the service manager. */
+const RUNTIMES = /^(java|node)$/
+const MANAGERS = /^(systemd|init|containerd-shim(-runc-v\d)?|tini|dumb-init|pm2)$/
+
+/** The nearest network daemon above, nearest first in `above`. */
+function daemonAbove(above: readonly (string | undefined)[], tty: string): string | undefined {
+  return above.find(
+    (name, at) =>
+      name !== undefined &&
+      (DAEMONS.test(name) || (RUNTIMES.test(name) && tty === '' && isManaged(above.slice(at + 1)))),
+  )
+}
+
+/** Nothing but itself (workers of a cluster) between it and what starts services. */
+function isManaged(above: readonly (string | undefined)[]): boolean {
+  const starter = above.find((name) => name === undefined || !RUNTIMES.test(name))
+  return starter === undefined || MANAGERS.test(starter)
+}
 
 function session({ signal }: AlertEvidence): ConfidencePart | undefined {
   const { process } = signal.event as Partial<Event>
   const above = [process?.parent?.name, ...(process?.ancestors ?? []).map((ancestor) => ancestor.name)]
-  const daemon = above.find((name) => name !== undefined && DAEMONS.test(name))
+  const daemon = daemonAbove(above, process?.tty ?? '')
   if (daemon !== undefined) {
     return { name: 'session', logOdds: WEIGHTS.session.daemon, why: `it descends from the network daemon ${daemon}` }
   }

@@ -100,6 +100,20 @@ describe('the confidence of an alert', () => {
     expect(judge(signal('high', 'test', { tty: '/dev/pts/3' })).confidence).toBeLessThan(plain)
   })
 
+  it('takes a runtime for a network daemon where it is a service, not where it runs a developer’s tools', () => {
+    const plain = judge(signal('high', 'test')).confidence
+    const under = (...ancestors: string[]) =>
+      judge(signal('high', 'test', { parent: { name: 'node' }, ancestors: ancestors.map((name) => ({ name })) }))
+        .confidence
+    expect(under('systemd')).toBeGreaterThan(plain)
+    expect(under('node', 'containerd-shim-runc-v2')).toBeGreaterThan(plain)
+    expect(under('bash', 'sshd', 'systemd')).toBe(plain)
+    expect(under('npm', 'sh', 'systemd')).toBe(plain)
+    expect(judge(signal('high', 'test', { parent: { name: 'node' }, tty: '/dev/pts/3' })).confidence).toBeLessThan(
+      plain,
+    )
+  })
+
   it('grows with the level and with the host’s criticality', () => {
     const byLevel = SEVERITIES.map((level) => judge(signal(level, 'stable')).confidence)
     expect(byLevel).toEqual(byLevel.toSorted((a, b) => a - b))
