@@ -176,7 +176,7 @@ async function reload(io: Io, controller: Controller | undefined): Promise<void>
   const rules = await controller.detect.reloadRules()
   const playbooks = await controller.respond.reloadPlaybooks()
   io.say(
-    `Reloaded: ${rules.live} rules live, ${rules.refused} refused; ${playbooks.live} playbooks live.${[
+    `Reloaded: ${rules.live} rules live, ${rules.refused} refused${rules.kept > 0 ? ` (${rules.kept} rules go on in their last good version)` : ''}; ${playbooks.live} playbooks live.${[
       rules.why,
       playbooks.why,
     ]

@@ -174,7 +174,7 @@ describe('detection', () => {
 describe('rules', () => {
   it('that cannot be read are named with file and line, and the others run', async () => {
     const rig = await started({ rules: [BROKEN, REVERSE_SHELL] })
-    expect(rig.detect.rulesHealth()).toEqual({ ready: true, live: 1, refused: 1 })
+    expect(rig.detect.rulesHealth()).toEqual({ ready: true, live: 1, refused: 1, kept: 0 })
     expect(rig.logged.find((line) => line.name === 'detect.rule.refused')?.fields).toMatchObject({
       file: '0.yml',
       line: 3,
@@ -212,7 +212,7 @@ describe('rules', () => {
 
   it('of one id are one rule: the second is refused by name', async () => {
     const rig = await started({ rules: [REVERSE_SHELL, REVERSE_SHELL] })
-    expect(rig.detect.rulesHealth()).toMatchObject({ live: 1, refused: 1 })
+    expect(rig.detect.rulesHealth()).toMatchObject({ live: 1, refused: 1, kept: 0 })
     expect(rig.detect.ruleList()[1]?.why).toContain('the id is taken by 0.yml, line 1')
   })
 

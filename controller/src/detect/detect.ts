@@ -39,7 +39,7 @@ class DetectRoom implements Detect {
   readonly #config: DetectConfig
   readonly #metrics: DetectMetrics
   #rules = RuleSet.none()
-  #health: RulesHealth = { ready: false, live: 0, refused: 0, why: 'the rules are not loaded yet' }
+  #health: RulesHealth = { ready: false, live: 0, refused: 0, kept: 0, why: 'the rules are not loaded yet' }
   #unsubscribe: (() => void) | undefined
   #stopping: AbortController | undefined
   /** Something was committed since the feed was asked last. */
@@ -78,7 +78,7 @@ class DetectRoom implements Detect {
     const { log } = this.#deps
     const folders = this.#config.rule_dirs.length > 0 ? this.#config.rule_dirs : [SHIPPED_RULES]
     const read = await readRuleFiles(folders)
-    const compiled = read.ok ? RuleSet.compile(read.value) : read
+    const compiled = read.ok ? RuleSet.compile(read.value, this.#rules) : read
     if (!compiled.ok) {
       log.error('detect.rules.kept', { code: compiled.code, why: compiled.why, live: this.#rules.live })
       this.#health = { ...this.#health, ready: this.#rules.live > 0, why: compiled.why }
@@ -92,11 +92,13 @@ class DetectRoom implements Detect {
     for (const { file, line, rule, code, why } of refused.slice(0, MAX_NAMED)) {
       log.warn('detect.rule.refused', { file, line, rule, code, why })
     }
+    for (const { rule, why } of this.#rules.kept.slice(0, MAX_NAMED)) {
+      log.warn('detect.rule.kept', { file: rule.file, 'rule.name': rule.title, why })
+    }
     log.info('detect.rules.loaded', { live, refused: refused.length, folders })
+    const counts = { live, refused: refused.length, kept: this.#rules.kept.length }
     this.#health =
-      live > 0
-        ? { ready: true, live, refused: refused.length }
-        : { ready: false, live, refused: refused.length, why: `no rules in ${folders.join(', ')}` }
+      live > 0 ? { ready: true, ...counts } : { ready: false, ...counts, why: `no rules in ${folders.join(', ')}` }
     return this.#health
   }
 

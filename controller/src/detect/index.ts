@@ -22,6 +22,8 @@ export interface RulesHealth {
   readonly ready: boolean
   readonly live: number
   readonly refused: number
+  /** Of the live ones, those that run in their last good version. */
+  readonly kept: number
   /** Why it is not ready, or why the rules in force are older than the files. */
   readonly why?: string
 }

@@ -5,6 +5,7 @@ export type DetectLogName =
   | 'detect.rules.loaded'
   | 'detect.rules.kept'
   | 'detect.rule.refused'
+  | 'detect.rule.kept'
   | 'detect.rule.failed'
   | 'detect.rule.switched_off'
   | 'detect.event.overmatched'

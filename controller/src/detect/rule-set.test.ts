@@ -56,3 +56,47 @@ describe('a rule that fails on an event', () => {
     expect(rules.list()).toContainEqual(expect.objectContaining({ title: 'good', state: 'live', matches: 5 }))
   })
 })
+
+describe('a rule that a new load refuses', () => {
+  const compile = (files: { file: string; text: string }[], before?: RuleSet) => {
+    const compiled = RuleSet.compile({ files, unreadable: [] }, before)
+    if (!compiled.ok) throw new Error(compiled.why)
+    return compiled.value
+  }
+  const event = (command: string) =>
+    ({
+      '@timestamp': '2026-01-01T00:00:00Z',
+      event: { category: ['process'], type: ['start'], action: 'process-started' },
+      host: { os: { type: 'linux' } },
+      process: { executable: '/bin/ls', command_line: command },
+    }) as unknown as Event
+  const fired = (rules: RuleSet, command: string) => rules.match(event(command), () => {}).map(({ title }) => title)
+  const [one, two] = [rule('one', 'CommandLine', 'ls'), rule('two', 'CommandLine', 'ls')]
+
+  it.each([
+    ['its file is not YAML any more', { file: one.file, text: 'title: one\n  bad: [' }],
+    [
+      'its condition names what is not there',
+      { ...one, text: one.text.replace('condition: selection', 'condition: x') },
+    ],
+    ['it cannot be compiled', rule('one', 'CommandLine|expand', '%unknown%')],
+  ])('goes on in its last good version and says so: %s', (_what, broken) => {
+    const first = compile([one, two])
+    const second = compile([broken, two], first)
+    expect(fired(second, 'ls').toSorted()).toEqual(['one', 'two'])
+    expect(second.list()).toContainEqual(
+      expect.objectContaining({ id: 'one', state: 'live', why: expect.stringContaining('its last good version runs') }),
+    )
+    expect(second.list()).toHaveLength(2)
+    // Once more: the version that is kept is what the next load falls back to.
+    expect(fired(compile([broken, two], second), 'ls').toSorted()).toEqual(['one', 'two'])
+  })
+
+  it('gives way to its repaired file, and goes when its file goes', () => {
+    const broken = { file: one.file, text: 'title: one\n  bad: [' }
+    const second = compile([broken, two], compile([one, two]))
+    const repaired = compile([rule('one', 'CommandLine', 'ls -l'), two], second)
+    expect([fired(repaired, 'ls'), fired(repaired, 'ls -l'), repaired.kept]).toEqual([['two'], ['one'], []])
+    expect(fired(compile([two], second), 'ls')).toEqual(['two'])
+  })
+})

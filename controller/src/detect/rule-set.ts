@@ -3,7 +3,7 @@ import type { Event } from '@firebreak/shared/events/event.ts'
 import { ok, reasonOf, refuse, type Result } from '@firebreak/shared/result.ts'
 import { type ParsedRules, parseRules } from '@firebreak/shared/sigma/parse.ts'
 import { compilePlan, type RulePlan } from '@firebreak/shared/sigma/plan.ts'
-import { ruleKey, type RuleRefusal, type SigmaRule } from '@firebreak/shared/sigma/rule.ts'
+import { ruleKey, type RuleRefusal, type SigmaFilter, type SigmaRule } from '@firebreak/shared/sigma/rule.ts'
 import { techniquesOf } from './attack-tags.ts'
 import type { RuleStatus } from './index.ts'
 import type { RuleFiles } from './rule-files.ts'
@@ -25,16 +25,24 @@ interface Failed {
 export class RuleSet {
   readonly refused: readonly Refusal[]
   readonly #parsed: ParsedRules
+  /** Rules whose file is refused now and whose last good version goes on, with the reason. */
+  readonly #kept: ReadonlyMap<SigmaRule, string>
   #plan: RulePlan
   readonly #single = new Map<SigmaRule, RulePlan>()
   readonly #failed = new Map<SigmaRule, Failed>()
   readonly #off = new Map<SigmaRule, string>()
   readonly #hits = new Map<SigmaRule, { matches: number; last: string }>()
 
-  private constructor(parsed: ParsedRules, plan: RulePlan, refused: readonly Refusal[]) {
+  private constructor(
+    parsed: ParsedRules,
+    plan: RulePlan,
+    refused: readonly Refusal[],
+    kept: ReadonlyMap<SigmaRule, string> = new Map(),
+  ) {
     this.#parsed = parsed
     this.#plan = plan
     this.refused = refused
+    this.#kept = kept
   }
 
   static none(): RuleSet {
@@ -42,22 +50,39 @@ export class RuleSet {
     return new RuleSet(parsed, compilePlan([]), [])
   }
 
-  /** Refused when nothing at all would run although there are files: then the rules before it are the better ones. */
-  static compile({ files, unreadable }: RuleFiles): Result<RuleSet, 'no_rules'> {
+  /**
+   * Refused when nothing at all would run although there are files: then the rules before it are the better ones. So it is with a
+   * single rule or filter of `before` that is refused now: its last good version goes on until its file is right or gone.
+   */
+  static compile({ files, unreadable }: RuleFiles, before?: RuleSet): Result<RuleSet, 'no_rules'> {
     const parsed = withoutDuplicates(parseRules(files))
-    const plan = compilePlan(parsed.rules, { filters: parsed.filters, correlations: parsed.correlations })
+    const fresh = compilePlan(parsed.rules, { filters: parsed.filters, correlations: parsed.correlations })
     const refused: Refusal[] = [
       ...unreadable.map(({ file, why }) => ({ code: 'file_unreadable' as const, why, file, line: 0, rule: null })),
       ...parsed.refused,
-      ...plan.refused,
+      ...fresh.refused,
     ]
-    if (plan.rules.length === 0 && files.length > 0) {
+    if (fresh.rules.length === 0 && files.length > 0) {
       return refuse(
         'no_rules',
         `none of ${files.length} files has a rule that can run: ${refused[0]?.why ?? 'they are empty'}`,
       )
     }
-    return ok(new RuleSet(parsed, plan, refused))
+    const kept = lastGood(before?.#plan.rules ?? [], new Set(fresh.rules.map(ruleKey)), refused)
+    const filters = lastGood(before?.#parsed.filters ?? [], new Set(parsed.filters.map(ruleKey)), refused)
+    if (kept.size === 0 && filters.size === 0) return ok(new RuleSet(parsed, fresh, refused))
+    const all = {
+      ...parsed,
+      rules: [...parsed.rules.filter((rule) => fresh.rules.includes(rule)), ...kept.keys()],
+      filters: [...parsed.filters, ...filters.keys()],
+    }
+    const plan = compilePlan(all.rules, { filters: all.filters })
+    return ok(new RuleSet(all, plan, refused, kept))
+  }
+
+  /** Rules that run in their last good version because what their file holds now is refused. */
+  get kept(): readonly { readonly rule: SigmaRule; readonly why: string }[] {
+    return [...this.#kept].map(([rule, why]) => ({ rule, why }))
   }
 
   get live(): number {
@@ -125,31 +150,59 @@ export class RuleSet {
           file: rule.file,
           techniques: techniquesOf(rule.tags),
           state: off === undefined ? 'live' : 'refused',
-          why: off === undefined ? null : `switched off, it failed on events: ${off}`,
+          why: off === undefined ? this.#keptWhy(rule) : `switched off, it failed on events: ${off}`,
           matches: hits?.matches ?? 0,
           lastMatchAt: hits?.last ?? null,
         }
       })
-    const refused = this.refused.map((refusal): RuleStatus => {
-      const rule = this.#parsed.rules.find((rule) => rule.file === refusal.file && ruleKey(rule) === refusal.rule)
-      return {
-        id: refusal.rule ?? refusal.file,
-        title: rule?.title ?? refusal.rule ?? refusal.file,
-        level: rule?.level ?? 'informational',
-        file: refusal.file,
-        techniques: rule === undefined ? [] : techniquesOf(rule.tags),
-        state: 'refused',
-        why: `line ${refusal.line}: ${refusal.why} (${refusal.code})`,
-        matches: 0,
-        lastMatchAt: null,
-      }
-    })
+    const keptFiles = new Set([...this.#kept.keys()].map(({ file }) => file))
+    const told = ({ file, rule }: Refusal) =>
+      keptFiles.has(file) && (rule === null || live.some((one) => one.file === file && one.id === rule))
+    const refused = this.refused
+      .filter((refusal) => !told(refusal))
+      .map((refusal): RuleStatus => {
+        const rule = this.#parsed.rules.find((rule) => rule.file === refusal.file && ruleKey(rule) === refusal.rule)
+        return {
+          id: refusal.rule ?? refusal.file,
+          title: rule?.title ?? refusal.rule ?? refusal.file,
+          level: rule?.level ?? 'informational',
+          file: refusal.file,
+          techniques: rule === undefined ? [] : techniquesOf(rule.tags),
+          state: 'refused',
+          why: `line ${refusal.line}: ${refusal.why} (${refusal.code})`,
+          matches: 0,
+          lastMatchAt: null,
+        }
+      })
     return [...live, ...refused]
+  }
+
+  #keptWhy(rule: SigmaRule): string | null {
+    const why = this.#kept.get(rule)
+    return why === undefined ? null : `its last good version runs, the file is refused: ${why}`
   }
 }
 
 export type Refusal = Omit<RuleRefusal, 'code'> & {
   readonly code: RuleRefusal['code'] | 'file_unreadable' | 'duplicate'
+}
+
+/** Those of `before` that are gone now because their file, or just they in it, is refused. */
+function lastGood<T extends SigmaRule | SigmaFilter>(
+  before: readonly T[],
+  loaded: ReadonlySet<string>,
+  refused: readonly Refusal[],
+): Map<T, string> {
+  const kept = new Map<T, string>()
+  for (const one of before) {
+    const key = ruleKey(one)
+    const refusal = refused.find(
+      ({ code, file, rule }) => code !== 'duplicate' && file === one.file && (rule === null || rule === key),
+    )
+    if (refusal !== undefined && !loaded.has(key))
+      kept.set(one, `line ${refusal.line}: ${refusal.why} (${refusal.code})`)
+  }
+  return kept
 }
 
 /** Two rules under one id would be one signal: the first is kept, the other is named. */
