@@ -117,7 +117,7 @@ async function wire(
   const orders = createOrders({ ...shared, trust, raise })
   const respond = createRespond({ ...shared, orders }, config.respond)
   const gateway = createGateway({ ...shared, tick, trust, fleet, enrolment, ingest, orders, raise }, config.gateway)
-  const readiness = readinessOf(state, telemetry, trust, detect, clock)
+  const readiness = readinessOf({ state, telemetry, trust, detect, respond, clock })
 
   const faces = {
     clock,
@@ -205,22 +205,29 @@ async function sameDeployment(
     )
 }
 
-function readinessOf(
-  state: ApiDeps['state'],
-  telemetry: ApiDeps['telemetry'],
-  trust: ControllerTrust,
-  detect: Detect,
-  clock: Clock,
-): Readiness {
+function readinessOf({
+  state,
+  telemetry,
+  trust,
+  detect,
+  respond,
+  clock,
+}: Pick<ApiDeps, 'state' | 'telemetry' | 'clock'> & {
+  readonly trust: ControllerTrust
+  readonly detect: Detect
+  readonly respond: Respond
+}): Readiness {
   const part = (ready: boolean, why: string) => (ready ? { ready } : { ready, why })
   return {
     async check() {
       const rules = detect.rulesHealth()
+      const playbooks = respond.playbooksHealth()
       return {
         store: part(state.healthy(), 'the last write to the state did not get through'),
         telemetry: part(telemetry.healthy(), 'the last block of events was not taken'),
         keys: part(!trust.trust().expired(clock.now()), 'the trust file has expired: agents refuse commands'),
         rules: part(rules.ready, rules.why ?? 'no rules are loaded'),
+        playbooks: part(playbooks.ready, playbooks.why ?? 'no playbooks are loaded'),
       }
     },
   }

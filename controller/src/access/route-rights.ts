@@ -7,6 +7,7 @@ import type { Right } from './rights.ts'
 export type Guard = Right | 'public'
 
 export const ROUTE_RIGHTS = {
+  'GET /': 'public',
   'GET /healthz': 'public',
   'GET /readyz': 'public',
   'GET /metrics': 'public',

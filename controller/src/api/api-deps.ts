@@ -35,7 +35,7 @@ export interface ApiDeps {
   readonly metrics: Registry
 }
 
-export const READY_PARTS = ['store', 'telemetry', 'keys', 'rules'] as const
+export const READY_PARTS = ['store', 'telemetry', 'keys', 'rules', 'playbooks'] as const
 export type ReadyPart = (typeof READY_PARTS)[number]
 export interface Readiness {
   check(): Promise<Readonly<Record<ReadyPart, { readonly ready: boolean; readonly why?: string }>>>

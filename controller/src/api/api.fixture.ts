@@ -88,6 +88,7 @@ export async function startApi(changes: Changes = {}) {
         telemetry: { ready: true },
         keys: { ready: true },
         rules: { ready: true },
+        playbooks: { ready: true },
       }),
     },
     metrics,

@@ -85,6 +85,35 @@ describe('every door', () => {
     expect((await door.ask(null, { url: '/openapi.json' })).json()).toMatchObject({ openapi: '3.1.0' })
   })
 
+  it('documents each door under a name of its own, with what it answers when all is well', async () => {
+    interface Operation {
+      readonly operationId?: string
+      readonly responses: Readonly<
+        Record<string, { readonly content?: Readonly<Record<string, { schema?: unknown }>> }>
+      >
+    }
+    const { paths } = (await door.ask(null, { url: '/openapi.json' })).json<{
+      paths: Readonly<Record<string, Readonly<Record<string, Operation>>>>
+    }>()
+    const operations = Object.values(paths).flatMap((path) => Object.values(path))
+    const names = operations.map(({ operationId }) => operationId)
+    expect(new Set(names).size).toBe(names.length)
+    expect(names).toContain('postCommandsByIdCancel')
+    for (const { operationId, responses } of operations) {
+      const good = Object.entries(responses).filter(([status]) => status.startsWith('2'))
+      expect(good.length, operationId).toBeGreaterThan(0)
+      for (const [, { content = {} }] of good)
+        expect(
+          Object.values(content).map(({ schema }) => typeof schema),
+          operationId,
+        ).toEqual(['object'])
+    }
+  })
+
+  it('leads a browser from the bare address to the documentation', async () => {
+    expect((await door.ask(null, { url: '/' })).headers['location']).toBe('/docs')
+  })
+
   it('takes no token from the address line, where logs would keep it', async () => {
     const secret = door.secretOf('admin')
     expect((await door.ask(null, { url: `/api/v1/hosts?token=${secret}` })).statusCode).toBe(401)

@@ -12,8 +12,8 @@ const Ready = closed(
   {
     ready: Type.Boolean(),
     parts: closed(
-      { store: Part, telemetry: Part, keys: Part, rules: Part },
-      'store: the state can be written. telemetry: events can be searched. keys: commands can be signed. rules: at least one is live.',
+      { store: Part, telemetry: Part, keys: Part, rules: Part, playbooks: Part },
+      'store: the state can be written. telemetry: events can be searched. keys: commands can be signed. rules: at least one is live. playbooks: at least one is in force.',
     ),
   },
   'Readiness.',

@@ -35,7 +35,7 @@ export function metricsRoutes(api: Api, { metrics, state }: Pick<ApiDeps, 'metri
     registers: [metrics],
   })
   const incidents = new Gauge({
-    name: 'firebreak_triage_incidents',
+    name: 'firebreak_triage_incidents_current',
     help: 'Incidents by status and route.',
     labelNames: ['status', 'route'],
     registers: [metrics],

@@ -48,14 +48,32 @@ export const openApi: SwaggerOptions = {
     const open = guard === 'public'
     const documented: FastifySchema = {
       ...schema,
+      operationId: operationId(method, url),
       description: open ? (schema.description ?? '') : `${schema.description ?? ''}\n\nRight: \`${guard}\`.`.trim(),
       security: open ? [] : [{ token: [] }],
       response: {
         ...(typeof schema.response === 'object' ? schema.response : {}),
+        ...textAnswer(schema.produces),
         ...(open ? {} : { 401: problemAnswer('No valid token.'), 403: problemAnswer('The role lacks the right.') }),
         default: problemAnswer('A problem; see the list of codes.'),
       },
     }
     return { schema: documented, url }
   },
+}
+
+/** Answers that are no JSON have no schema to take the document from. */
+function textAnswer(produces: readonly string[] | undefined): object {
+  if (produces === undefined) return {}
+  const content = Object.fromEntries(produces.map((type) => [type, { schema: { type: 'string' } }]))
+  return { 200: { description: 'As text.', content } }
+}
+
+/** `GET /api/v1/hosts/:agent_id` → `getHostsByAgentId`: what generated clients call it. */
+function operationId(method: string, url: string): string {
+  const words = url
+    .replace(/^\/api\/v1/, '')
+    .split('/')
+    .flatMap((part) => (part.startsWith(':') ? ['by', ...part.slice(1).split('_')] : part.split('-')))
+  return method.toLowerCase() + words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('')
 }

@@ -71,6 +71,7 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
   ])
     routes(api, deps)
   streamRoutes(api, deps, config)
+  api.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('/docs'))
   api.get('/openapi.json', { schema: { hide: true } }, () => api.swagger())
   await api.ready()
   return api
