@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { FakeClock } from '@firebreak/shared/clock.fake.ts'
+import type { IncidentId } from '@firebreak/shared/ids.ts'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { StateStore } from './store/state/state-store.ts'
 import { SHIPPED_PLAYBOOKS } from './respond/playbook-files.ts'
@@ -214,6 +215,42 @@ describe('from an event to an order', () => {
     ])
     expect(await incidents(rig)).toMatchObject([{ decision: 'act', route: 'ask' }])
     expect(await commands(rig)).toEqual([])
+  })
+
+  it('does not cut off again a host that a person has released, until something new is seen on it', async () => {
+    const rig = await started()
+    const host = await rig.host('web-1')
+    const isolated = (phase: string) =>
+      rig.store.write((tx) =>
+        tx
+          .updateTable('hosts')
+          .set({ containment: JSON.stringify({ phase }) })
+          .where('agent_id', '=', host)
+          .execute(),
+      )
+    await isolated('isolated')
+    await rig.commit(host, [processEvent(clock, SHELL)])
+    await rig.settle()
+    expect(await commands(rig)).toEqual([])
+    await clock.advance(60_000)
+    const person = { kind: 'user', name: 'kim', role: 'admin' } as const
+    const release = await rig.orders.propose(
+      { agentId: host, type: 'release-host', args: {}, reason: 'checked' },
+      person,
+    )
+    if (!release.ok) throw new Error(release.why)
+    await rig.store.write((tx) =>
+      tx.updateTable('commands').set({ state: 'verified' }).where('id', '=', release.value.id).execute(),
+    )
+    await isolated('none')
+    const [incident] = await incidents(rig)
+    rig.bus.publish('incident.changed', { incidentId: incident?.id as IncidentId })
+    await rig.settle()
+    expect(await commands(rig)).toMatchObject([{ type: 'release-host' }])
+    await clock.advance(60_000)
+    await rig.commit(host, [processEvent(clock, SHELL, { pid: 4_242, entity_id: 'another' })])
+    await rig.settle()
+    expect((await commands(rig)).map(({ type }) => type).sort()).toEqual(['isolate-host', 'release-host'])
   })
 
   it('looks at every host of an incident of many, a hundred at a time', async () => {

@@ -27,6 +27,7 @@ const facts: Facts = {
     protected: false,
     connected: true,
     contained: false,
+    released: false,
     revoked: false,
     last_of_kind: false,
   },

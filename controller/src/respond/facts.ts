@@ -32,6 +32,7 @@ export const FACTS = {
     protected: ['bool', 'Never to be contained by a playbook.'],
     connected: ['bool', 'There is a live connection.'],
     contained: ['bool', 'An isolation is in force or on its way.'],
+    released: ['bool', 'A person released it, and nothing of this incident was seen on it since.'],
     revoked: ['bool', 'Its key is not trusted any more.'],
     last_of_kind: ['bool', 'It has a tag role:X and no other connected host that is not contained has it.'],
   },
@@ -116,6 +117,7 @@ export async function readFacts(
       protected: host.protected === 1,
       connected: host.connected_session !== null,
       contained: isContained(host.containment),
+      released: await isReleased(db, incidentId, agentId),
       revoked: host.revoked_at !== null,
       last_of_kind: await isLastOfKind(db, agentId, tags),
     },
@@ -133,6 +135,30 @@ export async function readFacts(
       signal_count: alert?.signal_count ?? 0,
     },
   }
+}
+
+/** Whoever freed a host saw what there was to see: only what comes later may cut it off again without asking. */
+async function isReleased(db: Tx | StateStore['db'], incidentId: IncidentId, agentId: AgentId): Promise<boolean> {
+  const release = await db
+    .selectFrom('commands')
+    .select(({ fn }) => fn.max('created_at').as('at'))
+    .where('agent_id', '=', agentId)
+    .where('type', '=', 'release-host')
+    .where('actor', 'like', 'user:%')
+    .where('state', 'in', ['verified', 'applied'])
+    .executeTakeFirst()
+  const releasedAt = release?.at ?? null
+  if (releasedAt === null) return false
+  const later = await db
+    .selectFrom('signals')
+    .innerJoin('alerts', 'alerts.id', 'signals.alert_id')
+    .select('signals.id')
+    .where('alerts.incident_id', '=', incidentId)
+    .where('signals.agent_id', '=', agentId)
+    .where('signals.created_at', '>', releasedAt)
+    .limit(1)
+    .executeTakeFirst()
+  return later === undefined
 }
 
 /** A kind is what somebody named with a tag `role:`; a host without one is not the last of anything. */
