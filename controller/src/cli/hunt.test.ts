@@ -79,6 +79,30 @@ describe('firebreak hunt', () => {
     })
   })
 
+  it('ends with 2 when nothing given is what it should be, with the reasons', async () => {
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    await writeFile(join(folder, 'text.yml'), 'title: [')
+    const noRule = await huntIn({ rules: join(folder, 'text.yml') })
+    expect(noRule.code).toBe(2)
+    expect(noRule.said).toContain('text.yml holds nothing that is a rule')
+    expect(noRule.said).toContain('"rules_skipped":1')
+    await writeFile(join(folder, 'events.evtx'), Buffer.from(`ElfFile\0${'\x01\xff\n'.repeat(50)}`, 'latin1'))
+    const noEvent = await huntIn({ events: join(folder, 'events.evtx') })
+    expect(noEvent.code).toBe(2)
+    expect(noEvent.said).toContain('events.evtx holds no event')
+    expect((await huntIn({ events: folder })).code).toBe(2)
+  })
+
+  it('ends with 0 for an empty recording, and when the rules it was given are known and skipped', async () => {
+    await writeFile(join(folder, 'events.ndjson'), '')
+    expect((await huntIn()).code).toBe(0)
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    await writeFile(join(folder, 'skipped.yml'), rule('Needs a list', `CommandLine|expand: '%names%'`))
+    const { code, said } = await huntIn({ rules: join(folder, 'skipped.yml') })
+    expect(code).toBe(0)
+    expect(said).toContain('%names%')
+  })
+
   it.each([
     ['gzip', gzipSync],
     ['zstd', zstdCompressSync],
@@ -164,6 +188,30 @@ describe('firebreak hunt', () => {
     expect((await huntIn({ rules: join(folder, 'broken.tar.gz') })).code).toBe(2)
     await writeFile(join(folder, 'cut.tar.gz'), gzipSync(Buffer.alloc(100_000, 'x')).subarray(0, 60))
     expect((await huntIn({ rules: join(folder, 'cut.tar.gz') })).code).toBe(2)
+  })
+
+  it('ends with 2 when nothing given is what it should be, with the reasons', async () => {
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    await writeFile(join(folder, 'text.yml'), 'title: [')
+    const noRule = await huntIn({ rules: join(folder, 'text.yml') })
+    expect(noRule.code).toBe(2)
+    expect(noRule.said).toContain('text.yml holds nothing that is a rule')
+    expect(noRule.said).toContain('"rules_skipped":1')
+    await writeFile(join(folder, 'events.evtx'), Buffer.from(`ElfFile\0${'\x01\xff\n'.repeat(50)}`, 'latin1'))
+    const noEvent = await huntIn({ events: join(folder, 'events.evtx') })
+    expect(noEvent.code).toBe(2)
+    expect(noEvent.said).toContain('events.evtx holds no event')
+    expect((await huntIn({ events: folder })).code).toBe(2)
+  })
+
+  it('ends with 0 for an empty recording, and when the rules it was given are known and skipped', async () => {
+    await writeFile(join(folder, 'events.ndjson'), '')
+    expect((await huntIn()).code).toBe(0)
+    await writeFile(join(folder, 'events.ndjson'), EVENTS)
+    await writeFile(join(folder, 'skipped.yml'), rule('Needs a list', `CommandLine|expand: '%names%'`))
+    const { code, said } = await huntIn({ rules: join(folder, 'skipped.yml') })
+    expect(code).toBe(0)
+    expect(said).toContain('%names%')
   })
 
   it.each([

@@ -66,14 +66,25 @@ export async function runHunt(options: HuntOptions, out: HuntOutput): Promise<nu
     return unusable(out, `${options.events}: ${reasonOf(thrown)}`)
   }
   await out.drained()
-  const report = {
+  const report: Report = {
     parsed,
     loaded: plan.rules.length,
     refused: [...parsed.refused, ...plan.refused],
     seconds: (performance.now() - started) / 1_000,
   }
   out.say(options.json ? jsonSummary(counts, report) : plainSummary(counts, report))
-  return HUNT_EXIT.done
+  const nothing = nothingUsable(options, counts, report)
+  return nothing === undefined ? HUNT_EXIT.done : unusable(out, nothing)
+}
+
+/** Nothing that was given could be read as what it should be. "No matches" would then say something that nobody has looked at. */
+function nothingUsable({ rules, events }: HuntOptions, counts: HuntCounts, { parsed }: Report): string | undefined {
+  const unread =
+    parsed.rules.length + parsed.correlations.length === 0 && parsed.refused.every(({ rule }) => rule === null)
+  if (unread) return `${rules} holds nothing that is a rule`
+  if (counts.events === 0 && counts.badLineCount > 0)
+    return `${events} holds no event, only lines that are no JSON object`
+  return undefined
 }
 
 function unusable(out: HuntOutput, why: string): number {
