@@ -27,6 +27,8 @@ const Verification = closed(
   {
     ok: Type.Boolean(),
     records: Count('Records that were checked.'),
+    receipts: Count('Receipts that were checked: signature of the host, content, place in its chain.'),
+    missing_receipts: Count('Receipts that never came: numbers that a host used and the controller never saw.'),
     head_sha256: Type.String({
       description: 'Digest of the last record; keep it elsewhere to prove that none was cut off.',
     }),
@@ -89,16 +91,18 @@ export function auditRoutes(api: Api, { state, audit }: Pick<ApiDeps, 'state' | 
     {
       schema: {
         tags: ['audit'],
-        summary: 'Check the whole chain',
+        summary: 'Check the whole chain, and the receipts that it tells of',
         description: 'A controller that was taken over can lie here: export the log and check it elsewhere.',
         response: { 200: Verification },
       },
     },
     async () => {
-      const { ok, records, headSha256, brokenAt, why } = await audit.verify()
+      const { ok, records, receipts, missingReceipts, headSha256, brokenAt, why } = await audit.verify()
       return {
         ok,
         records,
+        receipts,
+        missing_receipts: missingReceipts,
         head_sha256: headSha256,
         ...(brokenAt === undefined ? {} : { broken_at: brokenAt }),
         ...(why === undefined ? {} : { why }),
@@ -113,7 +117,7 @@ export function auditRoutes(api: Api, { state, audit }: Pick<ApiDeps, 'state' | 
         tags: ['audit'],
         summary: 'Export the log as NDJSON',
         description:
-          'Oldest first, a signed checkpoint last. `record` is the exact text that `sha256` covers, so that `firebreak audit verify --file` can check it without a controller.',
+          'Oldest first, a signed checkpoint last. `record` is the exact text that `sha256` covers, and `receipt` the signed answer that the record tells of, so that `firebreak audit verify --file` can check both without a controller.',
         produces: ['application/x-ndjson'],
       },
     },

@@ -4,15 +4,19 @@ import { seal } from '@firebreak/shared/trust/dsse.ts'
 import type { SigningKey } from '@firebreak/shared/trust/ed25519.ts'
 import type { StateStore, Tx } from '../store/state/state-store.ts'
 import type { Audit, AuditRecord } from './audit.ts'
-import { type AuditVerification, ChainCheck, nextLine } from './chain.ts'
+import { type AuditVerification, ChainCheck, nextLine, parseEntry } from './chain.ts'
+import { isReceiptAction, type KeptReceipt, receiptNamedBy } from './receipt-check.ts'
 
 export const CHECKPOINT_PAYLOAD_TYPE = 'application/vnd.firebreak.audit-checkpoint+json'
 const PAGE = 1_000
 
 export interface AuditLog extends Audit {
-  /** Walks the chain from `from` (the first record when left out) to `to` (the last). */
+  /** Walks the chain, and the receipts that it tells of, from `from` (the first record when left out) to `to` (the last). */
   verify(range?: { readonly from?: number; readonly to?: number }): Promise<AuditVerification>
-  /** NDJSON: one `{n, record, prev_sha256, sha256}` a line, then one signed checkpoint over the last of them. */
+  /**
+   * NDJSON: one `{n, record, prev_sha256, sha256}` a line, with `receipt` where the record tells of one, then one signed checkpoint
+   * over the last of them.
+   */
   exportLines(): AsyncGenerator<string>
 }
 
@@ -58,20 +62,46 @@ class StoredLog implements AuditLog {
       .executeTakeFirst()
     const check = new ChainCheck(from === 1 ? undefined : (before ?? { n: from - 1, sha256: '' }))
     for await (const row of this.#rows(from, range.to)) {
-      if (!check.take(row, row)) break
+      if (!check.take(row, { columns: row, receipt: await this.#receiptOf(row) })) break
     }
     return check.result()
   }
 
   async *exportLines(): AsyncGenerator<string> {
     let last: { n: number; sha256: string } | undefined
-    for await (const { n, record, prev_sha256, sha256 } of this.#rows(1)) {
+    for await (const row of this.#rows(1)) {
+      const { n, record, prev_sha256, sha256 } = row
       last = { n, sha256 }
-      yield `${JSON.stringify({ n, record, prev_sha256, sha256 })}\n`
+      const receipt = await this.#receiptOf(row)
+      yield `${JSON.stringify({ n, record, prev_sha256, sha256, ...(receipt && { receipt }) })}\n`
     }
     const checkpoint = { v: 1, ...last, at: new Date(this.#clock.now()).toISOString() }
     const envelope = seal(CHECKPOINT_PAYLOAD_TYPE, Buffer.from(JSON.stringify(checkpoint)), [this.#key])
     yield `${JSON.stringify({ checkpoint: envelope })}\n`
+  }
+
+  /** What is kept of the receipt that a record tells of, as it lies there. */
+  async #receiptOf(row: { readonly action: string; readonly record: string }): Promise<KeptReceipt | undefined> {
+    const entry = isReceiptAction(row.action) ? parseEntry(row.record) : undefined
+    const named = entry && receiptNamedBy(entry)
+    if (!named) return undefined
+    return await this.#state.db
+      .selectFrom('receipts')
+      .innerJoin('hosts', 'hosts.agent_id', 'receipts.agent_id')
+      .select([
+        'receipts.agent_id',
+        'receipts.receipt_seq',
+        'receipts.cmd_id',
+        'receipts.state',
+        'receipts.code',
+        'receipts.valid',
+        'receipts.envelope',
+        'hosts.public_key',
+      ])
+      .where('receipts.agent_id', '=', named.agentId)
+      .where('receipts.receipt_seq', '=', named.seq)
+      .where('receipts.payload_sha256', '=', named.sha256)
+      .executeTakeFirst()
   }
 
   async *#rows(from: number, to = Number.MAX_SAFE_INTEGER) {

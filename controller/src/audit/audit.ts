@@ -11,6 +11,17 @@ export interface AuditRecord {
   readonly detail: Readonly<Record<string, unknown>>
 }
 
+/** What the text that is hashed holds. */
+export interface AuditEntry {
+  readonly n: number
+  readonly at: string
+  readonly actor: string
+  readonly action: string
+  readonly object_type: string
+  readonly object_id: string
+  readonly detail: Readonly<Record<string, unknown>>
+}
+
 export interface Audit {
   append(tx: Tx, record: AuditRecord): Promise<void>
 }

@@ -6,14 +6,16 @@ import type { Command } from 'commander'
 import type { AuditRecordShown } from '../api/audit.ts'
 import { isRecord } from '../api/json-column.ts'
 import { type AuditVerification, ChainCheck } from '../audit/chain.ts'
+import { readKeptReceipt } from '../audit/receipt-check.ts'
 import { timeText } from './durations.ts'
 import { CliError, type Exit } from './exit-codes.ts'
+import type { Io } from './io.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
 import { printList, printOne } from './output.ts'
 import { type Cli, verb } from './session.ts'
 import { safeText } from './terminal-text.ts'
 
-/** Longer lines are no audit records; a record's detail is far below. */
+/** Longer lines are no audit records; a record's detail and its receipt are far below. */
 const MAX_LINE = 4 * 1024 * 1024
 
 interface AuditListOptions extends ListOptions {
@@ -56,7 +58,7 @@ export function addAuditVerbs(cli: Cli, program: Command): void {
     cli,
     audit,
     'verify',
-    'check the whole chain: every record, recomputed here and not believed from the controller',
+    'check every record and every receipt, recomputed here and not believed from the controller',
     async (session, _args, { file }): Promise<Exit> => {
       const { io, format } = session
       const lines =
@@ -68,7 +70,7 @@ export function addAuditVerbs(cli: Cli, program: Command): void {
       const found = await verifyExport(lines, file ?? 'the answer')
       printOne(io, format, found, found.head_sha256, () =>
         found.ok
-          ? `${io.colors.green('✓')} ${found.records} records hold, each chained to the one before\n  head ${found.head_sha256}  ${io.colors.dim('keep it elsewhere: it proves that nothing was cut off')}`
+          ? `${io.colors.green('✓')} ${found.records} records hold, each chained to the one before\n${receiptsText(io, found)}  head ${found.head_sha256}  ${io.colors.dim('keep it elsewhere: it proves that nothing was cut off')}`
           : `${io.colors.red('✗')} record ${found.broken_at ?? '?'} does not hold: ${safeText(found.why ?? '')}\n  the ${found.records} records before it do`,
       )
       return found.ok ? 'ok' : 'failed'
@@ -82,9 +84,16 @@ export function addAuditVerbs(cli: Cli, program: Command): void {
   })
 }
 
+function receiptsText({ colors }: Io, { receipts, missing_receipts: missing }: Verified): string {
+  const held = `${colors.green('✓')} ${receipts} receipts hold, each signed by its host and in its place\n`
+  return missing === 0 ? held : `${held}${colors.yellow('!')} ${missing} receipts never came; each gap was an alarm\n`
+}
+
 interface Verified {
   readonly ok: boolean
   readonly records: number
+  readonly receipts: number
+  readonly missing_receipts: number
   readonly head_sha256: string
   readonly broken_at?: number
   readonly why?: string
@@ -98,7 +107,7 @@ export async function verifyExport(input: NodeJS.ReadableStream, name: string): 
       if (line.trim() === '') continue
       const parsed = parse(line, name)
       if (isRecord(parsed['checkpoint'])) continue
-      const { n, record, prev_sha256, sha256 } = parsed
+      const { n, record, prev_sha256, sha256, receipt } = parsed
       if (
         typeof n !== 'number' ||
         typeof record !== 'string' ||
@@ -106,7 +115,7 @@ export async function verifyExport(input: NodeJS.ReadableStream, name: string): 
         typeof sha256 !== 'string'
       )
         throw new CliError('failed', `${name}: a line is not an audit record`)
-      if (!check.take({ n, record, prev_sha256, sha256 })) break
+      if (!check.take({ n, record, prev_sha256, sha256 }, { receipt: readKeptReceipt(receipt) })) break
     }
   } catch (thrown) {
     if (thrown instanceof CliError) throw thrown
@@ -115,10 +124,12 @@ export async function verifyExport(input: NodeJS.ReadableStream, name: string): 
   return shown(check.result())
 }
 
-function shown({ ok, records, headSha256, brokenAt, why }: AuditVerification): Verified {
+function shown({ ok, records, receipts, missingReceipts, headSha256, brokenAt, why }: AuditVerification): Verified {
   return {
     ok,
     records,
+    receipts,
+    missing_receipts: missingReceipts,
     head_sha256: headSha256,
     ...(brokenAt === undefined ? {} : { broken_at: brokenAt }),
     ...(why === undefined ? {} : { why }),

@@ -4,20 +4,19 @@
  */
 import { createHash } from 'node:crypto'
 import { COMMAND_CARDS, type CommandType } from '@firebreak/shared/commands/catalogue.ts'
-import {
-  type CommandState,
-  FINAL_STATES,
-  RECEIPT_PAYLOAD_TYPE,
-  type Receipt,
-  receiptSchema,
-} from '@firebreak/shared/commands/command.ts'
+import { type CommandState, FINAL_STATES, type Receipt } from '@firebreak/shared/commands/command.ts'
 import type { Probe } from '@firebreak/shared/commands/isolate-host.ts'
+import {
+  headAfter,
+  linkOf,
+  type OpenedReceipt,
+  openReceipt,
+  type ReceiptLink,
+} from '@firebreak/shared/commands/receipt-chain.ts'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import type { AgentId, CommandId } from '@firebreak/shared/ids.ts'
 import { Fault, type Result, ok, refuse } from '@firebreak/shared/result.ts'
-import { type Envelope, open } from '@firebreak/shared/trust/dsse.ts'
-import { keyIdOf, verifierOf } from '@firebreak/shared/trust/ed25519.ts'
-import { parseStrictJson } from '@firebreak/shared/wire/strict-json.ts'
+import type { Envelope } from '@firebreak/shared/trust/dsse.ts'
 import { Compile } from 'typebox/compile'
 import type { Audit } from '../audit/index.ts'
 import type { Alarm, RaiseAlarm } from '../fleet/index.ts'
@@ -43,11 +42,7 @@ const evidenceSchemas = {
   'kill-process': Compile(COMMAND_CARDS['kill-process'].evidence),
 } satisfies Record<CommandType, unknown>
 
-interface Opened {
-  readonly receipt: Receipt
-  readonly payloadSha256: string
-}
-type Chain = 'next' | 'again' | 'missing' | 'broken'
+type Chain = ReceiptLink | 'again'
 
 interface Taken {
   readonly ack: number
@@ -80,29 +75,14 @@ export async function takeReceipt(
   return ok(taken.ack)
 }
 
-function openReceipt(
-  envelope: Envelope,
-  agentId: AgentId,
-  publicKey: Uint8Array,
-): Result<Opened, 'malformed' | 'unknown_key' | 'bad_signature'> {
-  const kid = keyIdOf(publicKey)
-  const verifier = verifierOf(publicKey)
-  const opened = open(envelope, RECEIPT_PAYLOAD_TYPE, (keyid) => (keyid === kid ? verifier : undefined))
-  if (!opened.ok) return opened
-  const parsed = parseStrictJson(opened.value.payload)
-  if (!parsed.ok) return refuse('malformed', parsed.why)
-  if (!receiptSchema.Check(parsed.value)) return refuse('malformed', 'not a receipt')
-  if (parsed.value.agent_id !== agentId) return refuse('malformed', 'a receipt of another host')
-  return ok({ receipt: parsed.value, payloadSha256: createHash('sha256').update(opened.value.payload).digest('hex') })
-}
-
 async function take(
   deps: ReceiptDeps,
   tx: Tx,
   agentId: AgentId,
   envelope: Envelope,
-  { receipt, payloadSha256 }: Opened,
+  opened: OpenedReceipt,
 ): Promise<Taken> {
+  const { receipt, payloadSha256 } = opened
   const host = await tx
     .selectFrom('hosts')
     .select(['receipt_seq', 'receipt_sha256'])
@@ -116,7 +96,8 @@ async function take(
     .where('payload_sha256', '=', payloadSha256)
     .executeTakeFirst()
   if (known) return { ack: host.receipt_seq, chain: 'again', moved: undefined, before: undefined, alarm: undefined }
-  const chain = chainOf(host, receipt)
+  const head = { seq: host.receipt_seq, sha256: host.receipt_sha256 }
+  const chain = linkOf(head, receipt)
   const at = new Date(deps.clock.now()).toISOString()
   await tx
     .insertInto('receipts')
@@ -132,12 +113,11 @@ async function take(
       received_at: at,
     })
     .execute()
-  // The chain goes on from here even when this link is broken, so that one lost disk does not silence a host for ever.
-  const seq = Math.max(host.receipt_seq, receipt.receipt_seq)
-  if (receipt.receipt_seq > host.receipt_seq)
+  const now = headAfter(head, opened)
+  if (now !== head)
     await tx
       .updateTable('hosts')
-      .set({ receipt_seq: seq, receipt_sha256: payloadSha256 })
+      .set({ receipt_seq: now.seq, receipt_sha256: now.sha256 })
       .where('agent_id', '=', agentId)
       .execute()
   const before = chain === 'broken' ? undefined : await commandOf(tx, agentId, receipt)
@@ -155,13 +135,7 @@ async function take(
       ...(moved ? { command_state: moved.state } : {}),
     },
   })
-  return { ack: seq, chain, moved, before, alarm: alarmOf(chain, host.receipt_seq, receipt, payloadSha256) }
-}
-
-function chainOf(host: { readonly receipt_seq: number; readonly receipt_sha256: string }, receipt: Receipt): Chain {
-  if (receipt.receipt_seq > host.receipt_seq + 1) return 'missing'
-  if (receipt.receipt_seq <= host.receipt_seq) return 'broken'
-  return receipt.prev_sha256 === host.receipt_sha256 ? 'next' : 'broken'
+  return { ack: now.seq, chain, moved, before, alarm: alarmOf(chain, host.receipt_seq, receipt, payloadSha256) }
 }
 
 /** The command that a receipt answers: its own, sent to this host, with a payload that was really sent. */
