@@ -11,9 +11,9 @@ export const Stream = closed(
     hostname: Type.String(),
     epoch: Type.String({ description: 'One run of numbers; a new spool begins a new one.' }),
     class: Type.Enum([...EVENT_CLASSES]),
-    produced: Count('By the agent, as it said last.'),
+    produced: Count('By the agent: as it said last, or more where more has come since.'),
     stored: Count('Durable here.'),
-    spooled: Count('Waiting on the host, as it said last.'),
+    spooled: Count('Waiting on the host: as it said last, less what has come since.'),
     dropped: Count('Told to be lost, and `invalid`.'),
     invalid: Count('Came and did not fit the schema.'),
     reported_dropped: Count('Lost on the host, as it said last.'),
@@ -29,18 +29,22 @@ export const Stream = closed(
 export type Stream = Type.Static<typeof Stream>
 
 export function streamView(row: Selectable<Tables['streams']> & { readonly hostname: string }): Stream {
+  // What the agent said is older than what came: the sum must hold on the page without its waiting for the next word.
+  const known = row.stored + row.dropped
+  const produced = Math.max(row.produced, known)
+  const spooled = Math.min(row.spooled, produced - known)
   return {
     agent_id: row.agent_id,
     hostname: row.hostname,
     epoch: row.epoch,
     class: EVENT_CLASSES.find((known) => known === row.class) ?? 'inventory',
-    produced: row.produced,
+    produced,
     stored: row.stored,
-    spooled: row.spooled,
+    spooled,
     dropped: row.dropped,
     invalid: row.invalid,
     reported_dropped: row.reported_dropped,
-    unaccounted: Math.max(0, row.produced - row.stored - row.spooled - row.dropped),
+    unaccounted: produced - known - spooled,
     acked_seq: row.acked_seq,
     updated_at: row.updated_at,
   }

@@ -49,12 +49,12 @@ export function addCommandVerbs(cli: Cli, program: Command): void {
               cell: (command) => command.state,
               paint: (text, command) => paintCommandState(io.colors, text, command.state),
             },
-            { head: 'CODE', cell: (command) => command.code ?? '-' },
-            { head: 'BY', cell: (command) => command.actor, flexible: true },
+            { head: 'CODE', cell: (command) => command.code ?? '-', optional: true },
+            { head: 'BY', cell: (command) => command.actor, flexible: true, optional: true },
             { head: 'WHEN', cell: (command) => ageText(command.created_at, cli.now()) },
           ],
           raw: (command) => command.id,
-          empty: 'No commands.',
+          empty: 'No commands. See what one would do: firebreak isolate HOST --dry-run',
         })
       },
     ),
@@ -120,6 +120,20 @@ export function paintCommandState(colors: Colors, text: string, state: CommandSt
   }
 }
 
+/** Before the detail of a state: margin, time, state and the gaps. */
+const LIFE_LEFT = 2 + 23 + 2 + 12 + 2
+const LONG_DIGEST = /^[0-9a-f]{24,}$/
+
+/** `lease 1, seq 4`: what a person wants of it at a glance; digests by their beginning, all of it is in --json. */
+function pairsText(fields: Readonly<Record<string, unknown>>): string {
+  return Object.entries(fields)
+    .map(([name, value]) => {
+      const text = typeof value === 'string' ? value : JSON.stringify(value)
+      return `${name} ${LONG_DIGEST.test(text) ? `${text.slice(0, 12)}…` : text}`
+    })
+    .join(', ')
+}
+
 function commandPage(io: Io, command: CommandPage, hostname: string | undefined): string {
   const { colors } = io
   const line = (name: string, value: string) => `  ${colors.dim(name.padEnd(9))} ${fitText(value, io.columns - 12)}`
@@ -128,15 +142,14 @@ function commandPage(io: Io, command: CommandPage, hostname: string | undefined)
     `${colors.bold(`${safeText(command.type)} on ${fitText(hostname ?? command.agent_id, 64)}`)}  ${paintCommandState(colors, command.state, command.state)}`,
     line('command', command.id),
     line('host', command.agent_id),
-    line('arguments', JSON.stringify(command.args)),
+    line('arguments', pairsText(command.args)),
     line('by', `${command.actor}: ${command.reason}`),
     ...(command.playbook === null ? [] : [line('playbook', command.playbook)]),
     ...(command.incident_id === null ? [] : [line('incident', command.incident_id)]),
     '',
     colors.bold('Life'),
-    ...command.transitions.map(
-      ({ state, at, detail }) =>
-        `  ${colors.dim(at.slice(0, 23).replace('T', ' '))}  ${Object.keys(detail).length > 0 ? `${fitText(state, 12).padEnd(12)}  ${colors.dim(fitText(JSON.stringify(detail), io.columns - 40))}` : fitText(state, 12)}`,
+    ...command.transitions.map(({ state, at, detail }) =>
+      `  ${colors.dim(at.slice(0, 23).replace('T', ' '))}  ${fitText(state, 12).padEnd(12)}  ${colors.dim(fitText(pairsText(detail), io.columns - LIFE_LEFT))}`.trimEnd(),
     ),
     ...(why === '' ? [] : ['', colors.bold('Outcome'), ...why.split('\n').map((one) => `  ${one}`)]),
     '',

@@ -7,10 +7,10 @@ import type { Host } from '../api/hosts.ts'
 import { awaitCommand, DEFAULT_WAIT_S, explain } from './await-command.ts'
 import { confirm } from './confirm.ts'
 import { durationText, parseDuration } from './durations.ts'
-import type { Exit } from './exit-codes.ts'
+import { CliError, type Exit } from './exit-codes.ts'
 import { printOne } from './output.ts'
 import { resolveHost } from './resolve-host.ts'
-import { type Cli, type Session, verb, wholeNumber } from './session.ts'
+import { type Cli, type Session, verb } from './session.ts'
 import { fitText } from './terminal-text.ts'
 
 interface OrderOptions {
@@ -97,7 +97,7 @@ export function addContainVerbs(cli: Cli, program: Command): void {
         await order(session, host, options, {
           type: 'kill-process',
           args: {
-            pid: wholeNumber(2, 2 ** 31 - 1)(pid),
+            pid: pidOf(pid),
             tree: options.tree ?? false,
             ...(options.entityId === undefined ? {} : { entity_id: options.entityId }),
           },
@@ -124,6 +124,18 @@ function orderOptions(command: Command): Command {
     .option('--dry-run', 'only say what would be done')
     .option('--idempotency-key <key>', 'the same key gives the same command again')
     .option('--incident <id>', 'incident it belongs to')
+}
+
+const MAX_PID = 2 ** 31 - 1
+/** Not 1: without its first process a host is gone. */
+function pidOf(text: string): number {
+  const pid = Number(text)
+  if (!/^\d+$/.test(text) || pid < 2 || pid > MAX_PID)
+    throw new CliError(
+      'usage',
+      `${fitText(text, 40)} is not a process id: a whole number from 2 to ${MAX_PID} is needed`,
+    )
+  return pid
 }
 
 interface Order<T extends CommandType> {

@@ -48,7 +48,7 @@ export function addEventVerbs(cli: Cli, program: Command): void {
             { head: 'WHAT', cell: whatOf, flexible: true },
           ],
           raw: (event) => event.event.id ?? '',
-          empty: 'No events match.',
+          empty: 'No events match. Look further back with --since 7d, or see who sends: firebreak hosts list',
         })
       },
     ),

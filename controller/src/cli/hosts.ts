@@ -10,7 +10,7 @@ import { listOptions, type ListOptions } from './list-options.ts'
 import { printList, printOne, tableOf } from './output.ts'
 import { resolveHost } from './resolve-host.ts'
 import { type Cli, collect, verb } from './session.ts'
-import { fitText } from './terminal-text.ts'
+import { fitText, wrapText } from './terminal-text.ts'
 
 type HostShown = Host & { readonly streams: readonly Stream[] }
 
@@ -46,7 +46,7 @@ export function addHostVerbs(cli: Cli, program: Command): void {
               paint: (text, host) => paintPhase(io.colors, text, host),
             },
             { head: 'FLAGS', cell: flagsOf },
-            { head: 'OS', cell: (host) => host.os ?? '-', flexible: true },
+            { head: 'OS', cell: (host) => host.os ?? '-', flexible: true, optional: true },
             { head: 'SEEN', cell: (host) => ageText(host.last_seen_at, cli.now()) },
           ],
           raw: (host) => host.agent_id,
@@ -180,11 +180,15 @@ function hostPage(io: Io, host: HostShown, nowMs: number): string {
               },
               { head: 'EVENTS', cell: (one) => String(one.events) },
               { head: 'LOST', cell: (one) => String(one.lost) },
-              { head: 'WHY', cell: (one) => one.why ?? '', flexible: true },
             ],
             io.columns - 2,
           ),
         ),
+    ...host.collectors.flatMap(({ name, why }) =>
+      why === undefined || why === ''
+        ? []
+        : wrapText(`${name}: ${why}`, io.columns - 4).map((line, at) => colors.dim(`  ${at === 0 ? '' : '  '}${line}`)),
+    ),
     '',
     colors.bold('Events: produced = stored + spooled + dropped'),
     host.streams.length === 0

@@ -3,6 +3,7 @@ import type { Alert } from '../api/alerts.ts'
 import type { IncidentPage } from '../api/incidents.ts'
 import type { TimelineEntry } from '../api/incident-timeline.ts'
 import type { CommandPage } from '../api/commands.ts'
+import { SEVERITIES, VERDICTS } from '../triage/index.ts'
 import { explain } from './await-command.ts'
 import { paintCommandState } from './commands.ts'
 import { ageText, timeText } from './durations.ts'
@@ -10,6 +11,7 @@ import type { Io } from './io.ts'
 import { processTree } from './process-tree.ts'
 import { runLines } from './runs.ts'
 import { confidenceText, paintSeverity } from './severity.ts'
+import { shortId } from './short-id.ts'
 import { fitText, safeText, wrapText } from './terminal-text.ts'
 
 /** The newest of a long timeline; all of it is in --json. */
@@ -25,11 +27,12 @@ export function incidentPage(io: Io, page: IncidentPage, nowMs: number): string 
     ['Why we believe it', confidenceLines(io, page)],
     ['Hosts', hostLines(io, page)],
     ['ATT&CK', attackLines(io, page)],
-    ['Alerts', page.alerts.map((alert) => alertLine(io, alert, nameOf))],
+    ['Alerts', alertLines(io, page, nameOf)],
     ['What was seen', treeLines(io, page, nameOf)],
     ['Playbooks', page.runs.flatMap((run) => runLines(io, run, io.columns - 2))],
     ['Commands and their proof', page.commands.flatMap((command) => commandLines(io, command, nameOf))],
     ['Timeline', timelineLines(io, page.timeline, nameOf)],
+    ['Next', nextLines(page)],
   ]
   const shown = sections.filter(([, lines]) => lines.length > 0)
   return [
@@ -99,12 +102,22 @@ function attackLines(io: Io, { incident }: IncidentPage): string[] {
   return lines.flatMap((line) => wrapText(line, io.columns - 2))
 }
 
-function alertLine(io: Io, alert: Alert, nameOf: NameOf): string {
+/** The gravest first, in columns. */
+function alertLines(io: Io, { alerts }: IncidentPage, nameOf: NameOf): string[] {
+  const gravest = alerts.toSorted(
+    (one, other) =>
+      SEVERITIES.indexOf(other.severity) - SEVERITIES.indexOf(one.severity) || other.confidence - one.confidence,
+  )
+  const widest = Math.max(0, ...alerts.map(({ title }) => Array.from(safeText(title)).length))
+  return gravest.map((alert) => alertLine(io, alert, nameOf, widest))
+}
+
+function alertLine(io: Io, alert: Alert, nameOf: NameOf, widest: number): string {
   const severity = paintSeverity(io.colors, alert.severity.padEnd(13), alert.severity)
   const tail = `${alert.signal_count} ${alert.signal_count === 1 ? 'signal' : 'signals'}`
   const host = nameOf(alert.agent_id)
   const room = Math.max(20, io.columns - 13 - 4 - host.length - tail.length - 10)
-  return `${severity} ${confidenceText(alert.confidence).padStart(4)}  ${fitText(alert.title, room)}  ${io.colors.dim(`${host}  ${tail}`)}`
+  return `${severity} ${confidenceText(alert.confidence).padStart(4)}  ${fitText(alert.title, room).padEnd(Math.min(room, widest))}  ${io.colors.dim(`${host}  ${tail}`)}`
 }
 
 function treeLines(io: Io, { incident, signals, hosts }: IncidentPage, nameOf: NameOf): string[] {
@@ -125,6 +138,27 @@ function commandLines(io: Io, command: IncidentPage['commands'][number], nameOf:
     `${colors.bold(safeText(command.type))} on ${nameOf(command.agent_id)}: ${paintCommandState(colors, command.state, command.state)}  ${colors.dim(`by ${fitText(command.actor, 40)}, ${timeText(command.created_at)}`)}`,
     colors.dim(`  ${command.id}`),
     ...(proof === '' ? [] : proof.split('\n').map((line) => `  ${line}`)),
+  ]
+}
+
+/** What a person can do now, as lines to copy. */
+function nextLines({ incident, hosts }: IncidentPage): string[] {
+  if (incident.verdict !== null || incident.merged_into !== null) return []
+  const id = shortId(incident.id)
+  const host = ({ hostname, agent_id: agentId }: IncidentPage['hosts'][number]) =>
+    hosts.every((other) => other.agent_id === agentId || other.hostname !== hostname) && /^[\w.-]+$/.test(hostname)
+      ? hostname
+      : agentId
+  return [
+    ...hosts
+      .filter(({ containment }) => containment === 'none')
+      .slice(0, 3)
+      .map((one) => `firebreak isolate ${host(one)} --incident ${incident.id}`),
+    ...hosts
+      .filter(({ containment }) => containment !== 'none')
+      .slice(0, 3)
+      .map((one) => `firebreak release ${host(one)} --incident ${incident.id}`),
+    `firebreak incidents verdict ${id} ${VERDICTS.join('|')} --reason '...'`,
   ]
 }
 

@@ -14,6 +14,8 @@ export interface Column<Row> {
   readonly paint?: (text: string, row: Row) => string
   /** Takes the width that the others leave; the longest text belongs here. */
   readonly flexible?: boolean
+  /** Left out where the line is too narrow for all; the last such column first. */
+  readonly optional?: boolean
 }
 
 export interface Shown<Row> {
@@ -25,7 +27,7 @@ export interface Shown<Row> {
 }
 
 const GAP = 2
-const MIN_FLEXIBLE = 16
+const MIN_FLEXIBLE = 14
 
 export function printList<Row>(io: Io, format: Format, rows: readonly Row[], shown: Shown<Row>): void {
   switch (format) {
@@ -62,11 +64,10 @@ export function printOne(io: Io, format: Format, value: unknown, raw: string, pa
   }
 }
 
-export function tableOf<Row>(io: Io, rows: readonly Row[], columns: readonly Column<Row>[], width: number): string {
+export function tableOf<Row>(io: Io, rows: readonly Row[], all: readonly Column<Row>[], width: number): string {
+  const columns = fitting(rows, all, width)
   const cells = rows.map((row) => columns.map(({ cell }) => cell(row)))
-  const natural = columns.map(({ head }, at) =>
-    Math.max(head.length, ...cells.map((row) => Array.from(fitText(row[at] ?? '', 10_000)).length)),
-  )
+  const natural = columns.map((column) => naturalWidth(rows, column))
   const widths = widthsOf(
     natural,
     columns.map(({ flexible }) => flexible === true),
@@ -91,11 +92,31 @@ export function tableOf<Row>(io: Io, rows: readonly Row[], columns: readonly Col
     .join('\n')
 }
 
+function naturalWidth<Row>(rows: readonly Row[], { head, cell }: Column<Row>): number {
+  return Math.max(head.length, ...rows.map((row) => Array.from(fitText(cell(row), 10_000)).length))
+}
+
+function fitting<Row>(rows: readonly Row[], all: readonly Column<Row>[], width: number): readonly Column<Row>[] {
+  const least = (column: Column<Row>) => {
+    const natural = naturalWidth(rows, column)
+    return column.flexible === true ? Math.min(natural, MIN_FLEXIBLE) : natural
+  }
+  let needed = all.reduce((sum, column) => sum + least(column) + GAP, -GAP)
+  const left = new Set<Column<Row>>()
+  for (const column of all.toReversed()) {
+    if (needed <= width) break
+    if (column.optional !== true) continue
+    left.add(column)
+    needed -= least(column) + GAP
+  }
+  return all.filter((column) => !left.has(column))
+}
+
 /** Columns keep their natural width; flexible ones share what is left, the short ones first so that nothing is wasted on them. */
 function widthsOf(natural: readonly number[], flexible: readonly boolean[], width: number): number[] {
   const widths = [...natural]
   const open = natural.flatMap((wanted, at) => (flexible[at] ? [{ at, wanted }] : []))
-  let left = width - natural.reduce((sum, one, at) => sum + GAP + (flexible[at] ? 0 : one), 0)
+  let left = width - natural.reduce((sum, one, at) => sum + GAP + (flexible[at] ? 0 : one), -GAP)
   for (const [done, { at, wanted }] of open.toSorted((a, b) => a.wanted - b.wanted).entries()) {
     const share = Math.max(MIN_FLEXIBLE, Math.floor(left / (open.length - done)))
     widths[at] = Math.min(wanted, share)

@@ -25,19 +25,19 @@ export function addRunVerbs(cli: Cli, program: Command): void {
         const names = format === 'table' ? await hostNames(api, ids) : new Map<string, string>()
         printList(io, format, rows, {
           columns: [
-            { head: 'RUN', cell: (run) => run.id, flexible: true },
+            { head: 'RUN', cell: (run) => run.id },
             { head: 'PLAYBOOK', cell: (run) => run.playbook_id },
-            { head: 'HOST', cell: (run) => names.get(run.agent_id ?? '') ?? run.agent_id ?? '-' },
+            { head: 'HOST', cell: (run) => names.get(run.agent_id ?? '') ?? run.agent_id ?? '-', flexible: true },
             {
               head: 'STATE',
               cell: (run) => run.state,
               paint: (text, run) => paintRunState(io.colors, text, run.state),
             },
-            { head: 'WHY', cell: (run) => run.why ?? '', flexible: true },
+            { head: 'WHY', cell: (run) => run.why ?? '', flexible: true, optional: true },
             { head: 'WHEN', cell: (run) => ageText(run.started_at, cli.now()) },
           ],
           raw: (run) => run.id,
-          empty: 'No playbook has run yet.',
+          empty: 'No playbook has run yet. What would start one: firebreak playbooks list',
         })
       },
     ),

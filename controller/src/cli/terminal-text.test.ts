@@ -62,6 +62,30 @@ describe('text from a host', () => {
     if (format === 'table') expect(lines).toBe(CORPUS.length + 1)
   })
 
+  it('fits its table into a narrow terminal: first by leaving out what is optional, then by cutting', () => {
+    const row = { id: 'a'.repeat(18), title: 'long '.repeat(20).trim(), note: 'n'.repeat(20), age: '5s ago' }
+    const shown = (columns: number) => {
+      let out = ''
+      const io = { out: (text: string) => (out += text), say: () => {}, columns, colors: pico.createColors(false) }
+      printList(io as unknown as Io, 'table', [row], {
+        columns: [
+          { head: 'ID', cell: ({ id }) => id },
+          { head: 'TITLE', cell: ({ title }) => title, flexible: true },
+          { head: 'NOTE', cell: ({ note }) => note, optional: true },
+          { head: 'AGE', cell: ({ age }) => age },
+        ],
+        raw: ({ id }) => id,
+        empty: '',
+      })
+      return out.trimEnd().split('\n')
+    }
+    for (const width of [60, 80, 100])
+      for (const line of shown(width)) expect(line.length, String(width)).toBeLessThanOrEqual(width)
+    expect(shown(100)[0]).toContain('NOTE')
+    expect(shown(60)[0]).not.toContain('NOTE')
+    expect(shown(60)[1]).toMatch(/^a{18} {2}long .*… {2}5s ago$/)
+  })
+
   it('of ordinary languages stays as it is', () => {
     for (const text of ['/home/jürgen/Ünïcode', 'файл.txt', '文件', 'मुख्य', 'שלום', '🔥 fire', 'a'.normalize('NFD')])
       expect(safeText(text)).toBe(text)

@@ -68,8 +68,9 @@ export class RuleSet {
         `none of ${files.length} files has a rule that can run: ${refused[0]?.why ?? 'they are empty'}`,
       )
     }
-    const kept = lastGood(before?.#plan.rules ?? [], new Set(fresh.rules.map(ruleKey)), refused)
-    const filters = lastGood(before?.#parsed.filters ?? [], new Set(parsed.filters.map(ruleKey)), refused)
+    const last = before ?? RuleSet.none()
+    const kept = lastGood(last.#plan.rules, new Set(fresh.rules.map(ruleKey)), refused)
+    const filters = lastGood(last.#parsed.filters, new Set(parsed.filters.map(ruleKey)), refused)
     if (kept.size === 0 && filters.size === 0) return ok(new RuleSet(parsed, fresh, refused))
     const all = {
       ...parsed,
