@@ -89,6 +89,9 @@ const category = pathAccessor('event.category')
 const eventType = pathAccessor('event.type')
 const action = pathAccessor('event.action')
 const systemType = pathAccessor('host.os.type')
+const systemPlatform = pathAccessor('host.os.platform')
+const systemFamily = pathAccessor('host.os.family')
+const filePath = pathAccessor('file.path')
 const protocol = pathAccessor('network.protocol')
 const processName = pathAccessor('process.name')
 const executable = pathAccessor('process.executable')
@@ -195,13 +198,10 @@ class FieldRecogniser implements Recogniser {
     const categories = ecsCategories(event)
     const [product, service] = datasetOf(event)
     const services = ecsServices(event)
+    const ofSystem = categories.length + services.length > 0
     if (service !== null) services.push(service)
-    const system = systemOf(event)
-    const products = [system, ...(product === null || product === system ? [] : [product])]
-    // What the agent says of itself is no event of the operating system.
-    const own = product === 'firebreak' && categories.length === 0
-    const kinds = own ? [product] : products
-    return this.#source(`ecs:${kinds.join()}:${categories.join()}:${services.join()}`, () => ({
+    const kinds = ecsProducts(systemOf(event), product, ofSystem)
+    return this.#source(`ecs:${kinds?.join() ?? ''}:${categories.join()}:${services.join()}`, () => ({
       products: kinds,
       categories,
       services,
@@ -317,11 +317,27 @@ function datasetOf(event: SigmaEvent): readonly [string | null, string | null] {
   return [parts?.[1] ?? null, parts?.[2] ?? null]
 }
 
-function systemOf(event: SigmaEvent): string {
-  const type = systemType(event)
-  if (typeof type === 'string' && SYSTEMS.has(type)) return type
-  const path = executable(event)
-  return typeof path === 'string' && isWindowsPath(path) ? 'windows' : 'linux'
+/** The operating system, where the event tells it. */
+function systemOf(event: SigmaEvent): string | null {
+  for (const told of [systemType(event), systemPlatform(event), systemFamily(event)]) {
+    const name = typeof told === 'string' ? (told === 'darwin' ? 'macos' : told) : ''
+    if (SYSTEMS.has(name)) return name
+  }
+  for (const path of [executable(event), processName(event), filePath(event)]) {
+    if (typeof path !== 'string') continue
+    if (isWindowsPath(path) || /\.(exe|dll)$/i.test(path)) return 'windows'
+    if (path.startsWith('/')) return 'linux'
+  }
+  return listOf(category(event)).includes('registry') ? 'windows' : null
+}
+
+/** `null`: what happened to a process, a file or an account of a system that the event does not name. */
+function ecsProducts(named: string | null, product: string | null, ofSystem: boolean): readonly string[] | null {
+  // What the agent says of itself is no event of the operating system; the others of its events are of Linux.
+  if (product === 'firebreak' && !ofSystem) return [product]
+  const system = named ?? (product === 'firebreak' ? 'linux' : null)
+  if (system === null) return product === null || ofSystem ? null : [product]
+  return product === null || product === system ? [system] : [system, product]
 }
 
 /** Fields that tell what a record without any mark is about; the first that is there decides. */
