@@ -9,6 +9,7 @@ import {
   COMMAND_PAYLOAD_TYPE,
   type Command,
   MAX_COMMAND_LIFE_S,
+  MAX_LEASE,
   MAX_SEQUENCE_JUMP,
 } from '@firebreak/shared/commands/command.ts'
 import type { Clock } from '@firebreak/shared/clock.ts'
@@ -35,10 +36,14 @@ export interface DeliveryDeps {
 
 interface Line {
   readonly link: AgentLink
+  /** Under which commands for this host are numbered: ours, or one above what the host has seen of a later signer. */
+  readonly lease: number
   /** Commands that went out on this connection: they are not sent on it a second time. */
   readonly sent: Set<string>
   running: Promise<void> | undefined
   again: boolean
+  /** The last delivery failed on the controller's own trouble: what waits is still owed to the host. */
+  failed: boolean
 }
 
 /** Isolating and releasing keep their order, and go before anything else that waits for the host. */
@@ -58,30 +63,50 @@ export class Delivery {
     this.#lease = await this.#deps.state.write(async (tx) => {
       const row = await tx.selectFrom('meta').select('value').where('key', '=', 'signer_lease').executeTakeFirst()
       const lease = Number(row?.value ?? 0) + 1
-      await this.#writeLease(tx, lease)
+      const value = String(lease)
+      await tx
+        .insertInto('meta')
+        .values({ key: 'signer_lease', value })
+        .onConflict((c) => c.column('key').doUpdateSet({ value }))
+        .execute()
       return lease
     })
   }
 
-  /** `known`: the highest (lease, seq) that the host has seen; a controller that was set back to a backup goes on above it. */
+  /**
+   * `known`: the highest (lease, seq) that the host says it has seen; a controller that was set back to a backup goes on above it. It
+   * is believed for this host alone: one that lies spoils its own commands, and not those of the fleet.
+   */
   async connected(agentId: AgentId, link: AgentLink, known: { lease: number; seq: number }): Promise<void> {
+    const lease = known.lease > this.#lease ? Math.min(known.lease + 1, MAX_LEASE) : this.#lease
+    const line: Line = { link, lease, sent: new Set(), running: undefined, again: true, failed: false }
+    // From now on it can be taken away again: a connection that ends meanwhile must leave no line to nobody.
+    this.#lines.set(agentId, line)
+    const followed = this.#follow(agentId, known.seq)
+    line.running = followed.catch(() => undefined) // thrown below
+    try {
+      await followed
+    } catch (thrown) {
+      this.disconnected(agentId, link.session)
+      throw thrown
+    } finally {
+      line.running = undefined
+    }
+    this.kick(agentId)
+  }
+
+  async #follow(agentId: AgentId, known: number): Promise<void> {
     await this.#deps.state.write(async (tx) => {
-      if (known.lease > this.#lease) {
-        this.#lease = known.lease + 1
-        await this.#writeLease(tx, this.#lease)
-      }
       const host = await tx
         .selectFrom('hosts')
         .select('command_seq')
         .where('agent_id', '=', agentId)
         .executeTakeFirstOrThrow()
       // A host whose own numbers ran far ahead is followed only as far as it would follow us.
-      const seq = Math.min(known.seq, host.command_seq + MAX_SEQUENCE_JUMP)
+      const seq = Math.min(known, host.command_seq + MAX_SEQUENCE_JUMP)
       if (seq > host.command_seq)
         await tx.updateTable('hosts').set({ command_seq: seq }).where('agent_id', '=', agentId).execute()
     })
-    this.#lines.set(agentId, { link, sent: new Set(), running: undefined, again: false })
-    this.kick(agentId)
   }
 
   disconnected(agentId: AgentId, session: string): void {
@@ -103,6 +128,15 @@ export class Delivery {
     })
   }
 
+  /** What could not be delivered because the state could not be written goes out when it can, not at the next connection. */
+  retry(): void {
+    for (const [agentId, line] of this.#lines) {
+      if (!line.failed) continue
+      line.failed = false
+      this.kick(agentId)
+    }
+  }
+
   async idle(): Promise<void> {
     for (const line of this.#lines.values()) await line.running
   }
@@ -118,6 +152,7 @@ export class Delivery {
       }
     } catch (thrown) {
       line.again = false
+      line.failed = true
       this.#deps.log.error('orders.delivery.failed', { 'host.id': agentId, why: reasonOf(thrown) })
     }
   }
@@ -140,7 +175,7 @@ export class Delivery {
 
   async #deliver(id: string, agentId: AgentId, line: Line): Promise<void> {
     const { state, bus, clock, log, metrics } = this.#deps
-    const signed = await state.write((tx) => this.#sign(tx, id, agentId, line.link))
+    const signed = await state.write((tx) => this.#sign(tx, id, agentId, line))
     if (!signed) return
     line.sent.add(id)
     const { row, envelope, again } = signed
@@ -156,7 +191,7 @@ export class Delivery {
     tx: Tx,
     id: string,
     agentId: AgentId,
-    link: AgentLink,
+    { link, lease }: Line,
   ): Promise<{ row: CommandRow; envelope: Uint8Array | undefined; again: boolean } | undefined> {
     const { trust, audit, clock } = this.#deps
     const row = await tx.selectFrom('commands').selectAll().where('id', '=', id).executeTakeFirst()
@@ -164,6 +199,8 @@ export class Delivery {
     const now = clock.now()
     const at = new Date(now).toISOString()
     const again = row.state === 'delivered'
+    // It went out before and its host owed an answer by now: it becomes `unknown`, and is not sent to a host that comes back after days.
+    if (again && (row.deadline_at ?? '') <= at) return undefined
     if (!again && row.expires_at <= at)
       return {
         row: await advance(tx, row, 'expired', at, { why: 'the host did not connect in time' }),
@@ -183,7 +220,7 @@ export class Delivery {
       deployment_id: trust.deploymentId,
       agent_id: agentId,
       session: link.session,
-      lease: this.#lease,
+      lease,
       seq,
       trust_version: trust.trust().file.version,
       issued_at: at,
@@ -202,11 +239,7 @@ export class Delivery {
     const payload = Buffer.from(JSON.stringify(command))
     const payloadSha256 = createHash('sha256').update(payload).digest('hex')
     const envelope = Buffer.from(JSON.stringify(seal(COMMAND_PAYLOAD_TYPE, payload, [trust.commandKey])))
-    await tx
-      .updateTable('hosts')
-      .set({ command_lease: this.#lease, command_seq: seq })
-      .where('agent_id', '=', agentId)
-      .execute()
+    await tx.updateTable('hosts').set({ command_lease: lease, command_seq: seq }).where('agent_id', '=', agentId).execute()
     const delivered = await advance(
       tx,
       row,
@@ -216,28 +249,19 @@ export class Delivery {
         delivered_at: row.delivered_at ?? at,
         deadline_at: new Date(now + cardOf(row).deadline_s * 1_000).toISOString(),
         session: link.session,
-        lease: this.#lease,
+        lease,
         seq,
         payload_sha256: payloadSha256,
       },
-      { lease: this.#lease, seq, session: link.session, payload_sha256: payloadSha256 },
+      { lease, seq, session: link.session, payload_sha256: payloadSha256 },
     )
     await audit.append(tx, {
       actor: 'system',
       action: again ? 'orders.command.redelivered' : 'orders.command.delivered',
       objectType: 'command',
       objectId: row.id,
-      detail: { agent_id: agentId, type: row.type, lease: this.#lease, seq, payload_sha256: payloadSha256 },
+      detail: { agent_id: agentId, type: row.type, lease, seq, payload_sha256: payloadSha256 },
     })
     return { row: delivered, envelope, again }
-  }
-
-  async #writeLease(tx: Tx, lease: number): Promise<void> {
-    const value = String(lease)
-    await tx
-      .insertInto('meta')
-      .values({ key: 'signer_lease', value })
-      .onConflict((c) => c.column('key').doUpdateSet({ value }))
-      .execute()
   }
 }

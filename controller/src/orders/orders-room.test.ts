@@ -4,6 +4,7 @@ import { COMMAND_STATES } from '@firebreak/shared/commands/command.ts'
 import type { AgentId, CommandId, IncidentId } from '@firebreak/shared/ids.ts'
 import { generateSeed, signingKeyOf } from '@firebreak/shared/trust/ed25519.ts'
 import { seal } from '@firebreak/shared/trust/dsse.ts'
+import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { advance, findCommand } from './command-store.ts'
 import { type Actor, type Intent, ROLES } from './orders.ts'
@@ -188,6 +189,60 @@ describe('delivery', () => {
     expect(await settled).toMatchObject({ state: 'unknown' })
     await host.answer('verified', { evidence: {} })
     expect(await stateOf(id)).toBe('verified')
+  })
+})
+
+describe('delivery in bad moments', () => {
+  it('keeps no line to a host whose connection ended while it was being opened', async () => {
+    const connecting = host.connect()
+    host.disconnect()
+    await connecting
+    const id = await propose()
+    expect(await rig.orders.preview(intent(), ann)).toMatchObject({ ok: true, value: { connected: false } })
+    await host.connect()
+    await commandCount(1)
+    expect(await historyOf(id)).toEqual(['proposed', 'approved', 'queued', 'delivered'])
+  })
+
+  it('believes a host that claims a later signer for that host alone', async () => {
+    await host.connect({ lease: 2 ** 53 - 1, seq: 0 })
+    const other = await rig.host('web-2')
+    await other.connect()
+    await rig.orders.propose(intent('release-host', { agentId: other.agentId }), ann)
+    await expect.poll(() => other.commands.length).toBe(1)
+    expect(other.last().command.lease).toBe(1)
+    await propose()
+    await commandCount(1)
+    expect(host.last().command.lease).toBe(2 ** 31)
+  })
+
+  it('sends nothing again to a host that comes back after the deadline of its answer', async () => {
+    await host.connect()
+    const id = await propose()
+    await commandCount(1)
+    host.disconnect()
+    await rig.orders.stop()
+    rig.clock.setWall(rig.clock.now() + 3 * 86_400_000)
+    await rig.restart()
+    await host.connect()
+    await propose('release-host')
+    await commandCount(2)
+    expect(host.last().command.type).toBe('release-host')
+    await rig.clock.advance(1_000)
+    await expect.poll(() => stateOf(id)).toBe('unknown')
+  })
+
+  it('delivers by itself what it could not deliver while the state could not be written', async () => {
+    await host.connect()
+    await rig.state.write((tx) =>
+      sql`create trigger full before update on hosts begin select raise(abort, 'full'); end`.execute(tx),
+    )
+    const id = await propose()
+    await rig.clock.advance(1_000)
+    expect(await stateOf(id)).toBe('queued')
+    await rig.state.write((tx) => sql`drop trigger full`.execute(tx))
+    await rig.clock.advance(1_000)
+    await commandCount(1)
   })
 })
 

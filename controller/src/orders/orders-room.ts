@@ -266,6 +266,7 @@ class Room implements OrdersRoom {
       try {
         await clock.sleep(WATCH_MS, signal)
         await this.#endOverdue()
+        this.#delivery.retry()
       } catch (thrown) {
         if (!signal.aborted) log.error('orders.watch.failed', { why: reasonOf(thrown) })
       }

@@ -135,14 +135,14 @@ export class FakeHost {
     this.agentId = agentIdOf(this.key.publicKey)
   }
 
-  async connect(known = { lease: 0, seq: 0 }): Promise<void> {
+  connect(known = { lease: 0, seq: 0 }): Promise<void> {
     this.session = createHash('sha256').update(String(++sessions)).digest('hex')
     const link: AgentLink = {
       session: this.session,
       sinceHandshakeMs: () => 5,
       sendCommand: (envelope) => this.#take(envelope),
     }
-    await this.#rig.orders.connected(this.agentId, link, known)
+    return this.#rig.orders.connected(this.agentId, link, known)
   }
 
   disconnect(): void {

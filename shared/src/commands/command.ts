@@ -12,6 +12,7 @@ export const MAX_COMMAND_BYTES = 64 * 1024
 export const MAX_COMMAND_LIFE_S = 300
 /** A sequence may not jump further than this, so that one forged-looking jump cannot use up the numbers. */
 export const MAX_SEQUENCE_JUMP = 2 ** 20
+export const MAX_LEASE = 2 ** 31
 
 const Time = Type.String({ maxLength: 40, pattern: String.raw`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$` })
 const Uuid = Type.String({ pattern: UUID_PATTERN })
@@ -26,7 +27,7 @@ export const Command = Type.Object(
     session: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'The live connection it was made for.' }),
     lease: Type.Integer({
       minimum: 0,
-      maximum: 2 ** 31,
+      maximum: MAX_LEASE,
       description: 'Fencing number of the signer; an older one is refused.',
     }),
     seq: Type.Integer({
