@@ -32,7 +32,8 @@ describe('a host and its controller', () => {
 
     agent.onCommand = (command, sha256) => {
       agent.answer(command, sha256, 'accepted')
-      agent.answer(command, sha256, 'verified', { evidence: { confirmed_ms: 1 } })
+      const probe = { name: 'tcp-new', target: '10.0.0.8:80', expected: 'blocked', found: 'blocked' }
+      agent.answer(command, sha256, 'verified', { evidence: { probes: [probe] } })
     }
     const proposed = await controller.orders.propose(
       {

@@ -26,6 +26,8 @@ const ARGS = {
   'release-host': {},
   'kill-process': { pid: 4242, tree: true },
 } as const
+const BLOCKED = { name: 'tcp-new', target: '10.0.0.8:80', expected: 'blocked', found: 'blocked' }
+const PROOF = { probes: [BLOCKED] }
 const intent = (type: CommandType = 'isolate-host', more: Partial<Intent> = {}): Intent => ({
   agentId: host.agentId,
   type,
@@ -187,7 +189,7 @@ describe('delivery', () => {
     const settled = rig.orders.settled(id)
     await rig.clock.advance(61_000)
     expect(await settled).toMatchObject({ state: 'unknown' })
-    await host.answer('verified', { evidence: {} })
+    await host.answer('verified', { evidence: PROOF })
     expect(await stateOf(id)).toBe('verified')
   })
 })
@@ -259,7 +261,7 @@ describe('receipts', () => {
     expect(await rig.orders.receipt(host.agentId, accepted)).toEqual({ ok: true, value: 1 })
     expect(await host.answer('applied', { evidence: {} })).toEqual({ ok: true, value: 2 })
     expect(await rig.orders.receipt(host.agentId, accepted)).toEqual({ ok: true, value: 2 })
-    expect(await host.answer('verified', { evidence: { confirmed_ms: 12 } })).toEqual({ ok: true, value: 3 })
+    expect(await host.answer('verified', { evidence: PROOF })).toEqual({ ok: true, value: 3 })
     expect(await settled).toMatchObject({ state: 'verified' })
     expect(await historyOf(id)).toEqual([
       'proposed',
@@ -282,16 +284,43 @@ describe('receipts', () => {
     await host.answer('verified', { evidence: { made_up: true } })
     expect(await stateOf(id)).toBe('applied')
     const probe = { name: 'tcp-new', target: '10.0.0.9:80', expected: 'blocked', found: 'open' }
-    await host.answer('verified', { evidence: { probes: [probe] } })
-    expect(await stateOf(id)).toBe('applied')
-    await host.answer('verified', { evidence: { probes: [{ ...probe, found: 'unverifiable' }] } })
+    const controller = { name: 'controller', target: 'c:1', expected: 'open', found: 'open' }
+    const unproved = [
+      {},
+      { probes: [] },
+      { probes: [probe, BLOCKED] },
+      { probes: [{ ...probe, found: 'unverifiable' }] },
+      { probes: [controller] },
+    ]
+    for (const evidence of unproved) {
+      await host.answer('verified', { evidence })
+      expect(await stateOf(id), JSON.stringify(evidence)).toBe('applied')
+    }
+    await host.answer('verified', { evidence: { probes: [{ ...probe, found: 'unverifiable' }, controller, BLOCKED] } })
     expect(await stateOf(id)).toBe('verified')
+  })
+
+  it('show no process as ended that is still there, and no host as released that reaches nothing', async () => {
+    const kill = await propose('kill-process')
+    await commandCount(1)
+    const evidence = { killed: [], surviving: [4243], respawned: [] }
+    await host.answer('verified', { evidence })
+    expect(await stateOf(kill)).toBe('applied')
+    await host.answer('verified', { evidence: { ...evidence, surviving: [] } })
+    expect(await stateOf(kill)).toBe('verified')
+    const release = await propose('release-host')
+    await commandCount(2)
+    await host.answer('verified', { evidence: { ruleset_restored: true } })
+    expect(await stateOf(release)).toBe('applied')
+    const open = { name: 'loopback', target: '127.0.0.1', expected: 'open', found: 'open' }
+    await host.answer('verified', { evidence: { probes: [open] } })
+    expect(await stateOf(release)).toBe('verified')
   })
 
   it('are not believed when another key signed them, and are kept as evidence', async () => {
     const id = await propose()
     await commandCount(1)
-    const forged = host.receipt('verified', { evidence: {} })
+    const forged = host.receipt('verified', { evidence: PROOF })
     const stranger = signingKeyOf(generateSeed())
     const resigned = seal(forged.payloadType, Buffer.from(forged.payload, 'base64'), [stranger])
     const changed = {
@@ -323,10 +352,10 @@ describe('receipts', () => {
     expect(await host.answer('applied', { evidence: {} })).toEqual({ ok: true, value: 3 })
     expect(rig.alarms).toMatchObject([{ kind: 'missing_receipt', key: '2-2' }])
     host.prevSha256 = createHash('sha256').update('other history').digest('hex')
-    expect(await host.answer('verified', { evidence: {} })).toEqual({ ok: true, value: 4 })
+    expect(await host.answer('verified', { evidence: PROOF })).toEqual({ ok: true, value: 4 })
     expect(await stateOf(id)).toBe('applied')
     expect(rig.alarms[1]).toMatchObject({ kind: 'broken_receipt_chain' })
-    expect(await host.answer('verified', { evidence: {} })).toEqual({ ok: true, value: 5 })
+    expect(await host.answer('verified', { evidence: PROOF })).toEqual({ ok: true, value: 5 })
     expect(await stateOf(id)).toBe('verified')
     host.receiptSeq = 1
     await host.answer('failed')
@@ -338,8 +367,8 @@ describe('receipts', () => {
     const id = await propose()
     await commandCount(1)
     const other = await rig.host('web-2')
-    await rig.orders.receipt(other.agentId, other.receipt('verified', { evidence: {} }, host.last()))
-    await host.answer('verified', { evidence: {}, command_sha256: 'f'.repeat(64) })
+    await rig.orders.receipt(other.agentId, other.receipt('verified', { evidence: PROOF }, host.last()))
+    await host.answer('verified', { evidence: PROOF, command_sha256: 'f'.repeat(64) })
     expect(await stateOf(id)).toBe('delivered')
   })
 })

@@ -3,9 +3,8 @@
  * believed; one that is missing is an alarm. Source: research/reliability-security.md 3.6.
  */
 import { createHash } from 'node:crypto'
-import { COMMAND_CARDS, type CommandType } from '@firebreak/shared/commands/catalogue.ts'
+import type { CommandType } from '@firebreak/shared/commands/catalogue.ts'
 import { type CommandState, FINAL_STATES, type Receipt } from '@firebreak/shared/commands/command.ts'
-import type { Probe } from '@firebreak/shared/commands/isolate-host.ts'
 import {
   headAfter,
   linkOf,
@@ -17,13 +16,13 @@ import type { Clock } from '@firebreak/shared/clock.ts'
 import type { AgentId, CommandId } from '@firebreak/shared/ids.ts'
 import { Fault, type Result, ok, refuse } from '@firebreak/shared/result.ts'
 import type { Envelope } from '@firebreak/shared/trust/dsse.ts'
-import { Compile } from 'typebox/compile'
 import type { Audit } from '../audit/index.ts'
 import type { Alarm, RaiseAlarm } from '../fleet/index.ts'
 import type { Bus } from '../store/bus/bus.ts'
 import type { StateStore, Tx } from '../store/state/state-store.ts'
 import { advance, type CommandRow } from './command-store.ts'
 import type { OrdersLog, OrdersMetrics } from './log-names.ts'
+import { objectionToProof } from './proof.ts'
 import { mayFollow } from './states.ts'
 
 export interface ReceiptDeps {
@@ -35,12 +34,6 @@ export interface ReceiptDeps {
   readonly metrics: OrdersMetrics
   readonly raise: RaiseAlarm
 }
-
-const evidenceSchemas = {
-  'isolate-host': Compile(COMMAND_CARDS['isolate-host'].evidence),
-  'release-host': Compile(COMMAND_CARDS['release-host'].evidence),
-  'kill-process': Compile(COMMAND_CARDS['kill-process'].evidence),
-} satisfies Record<CommandType, unknown>
 
 type Chain = ReceiptLink | 'again'
 
@@ -159,8 +152,9 @@ async function commandOf(tx: Tx, agentId: AgentId, receipt: Receipt): Promise<Co
 
 /** Returns the command as it is now, or `undefined` when the receipt changes nothing. */
 async function move(tx: Tx, row: CommandRow, receipt: Receipt, at: string): Promise<CommandRow | undefined> {
-  const proof = proofOf(row.type as CommandType, receipt)
-  const to: CommandState = receipt.state === 'verified' && !proof.holds ? 'applied' : receipt.state
+  const unproved =
+    receipt.state === 'verified' ? objectionToProof(row.type as CommandType, receipt.evidence) : undefined
+  const to: CommandState = unproved === undefined ? receipt.state : 'applied'
   if (!mayFollow(row.state as CommandState, to)) return undefined
   return advance(
     tx,
@@ -169,28 +163,11 @@ async function move(tx: Tx, row: CommandRow, receipt: Receipt, at: string): Prom
     at,
     {
       code: receipt.code ?? null,
-      why: proof.holds ? (receipt.why ?? null) : proof.why,
+      why: unproved ?? receipt.why ?? null,
       evidence: receipt.evidence === undefined ? row.evidence : JSON.stringify(receipt.evidence),
     },
     { receipt_seq: receipt.receipt_seq, host_time: receipt.time, mono_ms: receipt.mono_ms, boot_id: receipt.boot_id },
   )
-}
-
-/** `verified` is shown only with evidence that fits and does not speak against it. */
-function proofOf(type: CommandType, receipt: Receipt): { readonly holds: boolean; readonly why: string } {
-  if (receipt.state !== 'verified') return { holds: true, why: '' }
-  const schema = evidenceSchemas[type]
-  if (schema === undefined) throw new Fault('bad_column', `there is no command type ${type}`)
-  if (!schema.Check(receipt.evidence))
-    return { holds: false, why: 'the host says verified, and its evidence does not have the form of this command' }
-  const probes = (receipt.evidence as { readonly probes?: readonly Probe[] }).probes ?? []
-  const against = probes.find((probe) => probe.found !== 'unverifiable' && probe.found !== probe.expected)
-  return against
-    ? {
-        holds: false,
-        why: `the host says verified, and its probe ${against.name} found ${against.target} ${against.found}`,
-      }
-    : { holds: true, why: '' }
 }
 
 function alarmOf(
