@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     passWithNoTests: false,
+    // Most of them wait for the world rather than compute: one more than there are cores of a small machine.
+    maxWorkers: 3,
     projects: [
       {
         test: {
