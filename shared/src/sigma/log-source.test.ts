@@ -201,6 +201,25 @@ describe('fields', () => {
     expect(countMatches(rule('Image: x'), event)).toBe(1)
     expect(countMatches(rule('EventID: 1'), event)).toBe(1)
   })
+
+  const created = { NewProcessName: String.raw`C:\x.exe`, SubjectUserName: 'eve', CommandLine: 'x /q' }
+  it.each([
+    ['winlogbeat', { winlog: { channel: 'Security', event_id: 4688, event_data: created } }],
+    [
+      'winlogbeat 6',
+      { log_name: 'Security', event_id: 4688, source_name: 'Microsoft-Windows-Security-Auditing', event_data: created },
+    ],
+  ])('of process creation in the security log, as %s ships it, are found under the names of Sysmon', (_by, event) => {
+    for (const selection of [
+      String.raw`Image|endswith: '\x.exe'`,
+      'User: eve',
+      'CommandLine: x /q',
+      'Channel: Security',
+    ])
+      expect(countMatches(rule(selection), event), selection).toBe(1)
+    expect(fits(event, 'windows/process_creation')).toBe(true)
+    expect(fits(event, 'windows//sysmon')).toBe(false)
+  })
 })
 
 describe('events that are none', () => {

@@ -11,12 +11,15 @@ import {
   isRecord,
   nestedHeader,
   windowsBeat,
+  windowsBeatProcess,
   windowsFlat,
   windowsFlatProcess,
   windowsFlatScanner,
   windowsNested,
   windowsNestedProcess,
   windowsNestedScanner,
+  windowsOldBeat,
+  windowsOldBeatProcess,
 } from './windows-fields.ts'
 
 /** `null`: not known, so no rule is kept away by it. Equal sources are the same object, so that plans can be kept by it. */
@@ -96,7 +99,7 @@ const protocol = pathAccessor('network.protocol')
 const processName = pathAccessor('process.name')
 const executable = pathAccessor('process.executable')
 
-type Form = 'flat' | 'nested' | 'beat'
+type Form = 'flat' | 'nested' | 'beat' | 'old-beat'
 
 /** What is known of one channel, or of one provider where the channel is lost. */
 interface WindowsLog {
@@ -113,16 +116,19 @@ class FieldRecogniser implements Recogniser {
     flat: new Map<string, WindowsLog>(),
     nested: new Map<string, WindowsLog>(),
     beat: new Map<string, WindowsLog>(),
+    'old-beat': new Map<string, WindowsLog>(),
   }
   readonly #byProvider = {
     flat: new Map<string, WindowsLog>(),
     nested: new Map<string, WindowsLog>(),
     beat: new Map<string, WindowsLog>(),
+    'old-beat': new Map<string, WindowsLog>(),
   }
 
   sourceOf(event: SigmaEvent): EventSource {
     if (isRecord(event.Event) || isRecord(event.System)) return this.#nested(event)
     if (isRecord(event.winlog)) return this.#beat(event)
+    if (typeof event.log_name === 'string' && event.event_id !== undefined) return this.#oldBeat(event)
     if (event.EventID !== undefined || typeof event.Channel === 'string') return this.#flatWindows(event)
     if (isEcs(event)) return this.#ecs(event)
     return this.#guess(event)
@@ -143,6 +149,11 @@ class FieldRecogniser implements Recogniser {
     const log = event.winlog as SigmaEvent
     const data = isRecord(log.event_data) ? log.event_data : {}
     return this.#windows(log.channel, log.provider_name, log.event_id, data.EventType, 'beat')
+  }
+
+  #oldBeat(event: SigmaEvent): EventSource {
+    const data = isRecord(event.event_data) ? event.event_data : {}
+    return this.#windows(event.log_name, event.source_name, event.event_id, data.EventType, 'old-beat')
   }
 
   #windows(channel: unknown, name: unknown, id: unknown, type: unknown, form: Form): EventSource {
@@ -250,9 +261,11 @@ const UNKNOWN: EventSource = {
 }
 
 function shapeFor(form: Form, categories: readonly string[]): FieldShape {
-  if (form === 'beat') return windowsBeat
+  const process = categories.includes('process_creation')
+  if (form === 'beat') return process ? windowsBeatProcess : windowsBeat
+  if (form === 'old-beat') return process ? windowsOldBeatProcess : windowsOldBeat
   const nested = form === 'nested'
-  if (categories.includes('process_creation')) return nested ? windowsNestedProcess : windowsFlatProcess
+  if (process) return nested ? windowsNestedProcess : windowsFlatProcess
   if (categories.includes('antivirus')) return nested ? windowsNestedScanner : windowsFlatScanner
   return nested ? windowsNested : windowsFlat
 }

@@ -201,19 +201,43 @@ export const windowsNestedScanner = nestedShape('windows-nested-antivirus', {
   ...scannerTable(nestedAccessor),
 })
 
-/** Records as winlogbeat ships them: header under `winlog`, data under `winlog.event_data`. */
+/** Records as log shippers wrap them: the event's data in an object of its own, the header beside it. */
+function wrappedShape(name: string, under: readonly string[], table: FieldTable): FieldShape {
+  const accessor = (field: string): Accessor => {
+    const paths = under.map((object) => pathAccessor(`${object}.${field}`))
+    const mapped = mappedShape('', table).accessor(field)
+    return (event) => {
+      for (const path of paths) {
+        const value = path(event)
+        if (value !== undefined) return value
+      }
+      return mapped(event)
+    }
+  }
+  return { name, accessor }
+}
+
+const DATA = ['winlog.event_data', 'winlog.user_data'] as const
 const beatTable: FieldTable = {
   EventID: ['winlog.event_id', 'event.code'],
   Channel: ['winlog.channel'],
   Provider_Name: ['winlog.provider_name'],
   Computer: ['winlog.computer_name', 'host.name'],
 }
-export const windowsBeat: FieldShape = {
-  name: 'winlogbeat',
-  accessor(field) {
-    const mapped = mappedShape('', beatTable).accessor(field)
-    const data = pathAccessor(`winlog.event_data.${field}`)
-    const user = pathAccessor(`winlog.user_data.${field}`)
-    return (event) => data(event) ?? user(event) ?? mapped(event)
-  },
+/** Before version 7 the same stood at the top. */
+const OLD_DATA = ['event_data', 'user_data'] as const
+const oldBeatTable: FieldTable = {
+  EventID: ['event_id'],
+  Channel: ['log_name'],
+  Provider_Name: ['source_name'],
+  Computer: ['computer_name'],
 }
+const processUnder = (data: string): FieldTable => securityProcessTable((field) => pathAccessor(`${data}.${field}`))
+
+export const windowsBeat = wrappedShape('winlogbeat', DATA, beatTable)
+export const windowsBeatProcess = wrappedShape('winlogbeat-4688', DATA, { ...beatTable, ...processUnder(DATA[0]) })
+export const windowsOldBeat = wrappedShape('winlogbeat-6', OLD_DATA, oldBeatTable)
+export const windowsOldBeatProcess = wrappedShape('winlogbeat-6-4688', OLD_DATA, {
+  ...oldBeatTable,
+  ...processUnder(OLD_DATA[0]),
+})
