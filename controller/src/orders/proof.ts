@@ -6,12 +6,13 @@ import { Fault } from '@firebreak/shared/result.ts'
 import { Compile } from 'typebox/compile'
 
 const isolation = Compile(IsolationEvidence)
+const kill = Compile(KillEvidence)
 
 /** Each: why the evidence does not show the effect, or `undefined`. A new command type says here what proves it. */
 const PROOFS = {
   'isolate-host': proofBy(isolation, (evidence) => objectionOf(evidence, 'blocked')),
   'release-host': proofBy(isolation, (evidence) => objectionOf(evidence, 'open')),
-  'kill-process': proofBy(Compile(KillEvidence), ({ surviving }) =>
+  'kill-process': proofBy(kill, ({ surviving }) =>
     surviving.length === 0 ? undefined : `${surviving.length} processes are still there`,
   ),
 } satisfies Record<CommandType, (evidence: unknown) => string | undefined>
