@@ -217,8 +217,8 @@ export class Rig {
     const first = this.#seq + 1
     this.#seq += events.length
     const lines = events.map((event) => `${JSON.stringify(event)}\n`).join('')
-    const { insertId } = await this.store.write((tx) =>
-      tx
+    const batchId = await this.store.write(async (tx) => {
+      const { id } = await tx
         .insertInto('ingest_batches')
         .values({
           agent_id: agentId,
@@ -228,14 +228,19 @@ export class Rig {
           last_seq: first + events.length - 1,
           count: events.length,
           gaps: '[]',
-          body: zstdCompressSync(lines),
           body_bytes: Buffer.byteLength(lines),
           received_at: new Date(this.#clock.now()).toISOString(),
           block_id: null,
         })
-        .executeTakeFirstOrThrow(),
-    )
-    this.bus.publish('batch.committed', { agentId, batchId: Number(insertId) })
+        .returning('id')
+        .executeTakeFirstOrThrow()
+      await tx
+        .insertInto('ingest_bodies')
+        .values({ batch_id: id, body: zstdCompressSync(lines) })
+        .execute()
+      return id
+    })
+    this.bus.publish('batch.committed', { agentId, batchId })
   }
 
   /** As a receipt of the host would: every open command comes to this state. */

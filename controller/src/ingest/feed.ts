@@ -66,7 +66,12 @@ export function createFeed(state: StateStore, parsed: ParsedBatches): IngestFeed
 }
 
 async function readAgain(state: StateStore, id: number): Promise<readonly StoredEvent[] | undefined> {
-  const row = await state.db.selectFrom('ingest_batches').selectAll().where('id', '=', id).executeTakeFirst()
+  const row = await state.db
+    .selectFrom('ingest_batches')
+    .innerJoin('ingest_bodies', 'ingest_bodies.batch_id', 'ingest_batches.id')
+    .selectAll()
+    .where('id', '=', id)
+    .executeTakeFirst()
   if (!row) return undefined
   const of = { epoch: row.epoch, class: row.class, receivedAt: row.received_at }
   return linesOf(row).map(({ seq, line }) =>

@@ -141,13 +141,16 @@ async function keep(
       last_seq: header.last_seq,
       count: sound.length,
       gaps: JSON.stringify(gaps),
-      body: whole ? body : compress(lines),
       body_bytes: whole ? header.body_bytes : lines.reduce((sum, line) => sum + line.length + 1, 0),
       received_at: receivedAt,
       block_id: null,
     })
     .returning('id')
     .executeTakeFirstOrThrow()
+  await tx
+    .insertInto('ingest_bodies')
+    .values({ batch_id: id, body: whole ? body : compress(lines) })
+    .execute()
   return ok({ cursor, batchId: id, events: sound, invalid: invalid.length })
 }
 

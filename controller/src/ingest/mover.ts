@@ -33,6 +33,8 @@ export class Mover {
   #waitingEvents = 0
   #wake: (() => void) | undefined
   #backlog = 0
+  /** A block may have been planned of which it is not known whether it went in. */
+  #unsure = true
 
   constructor(deps: MoverDeps, config: Pick<IngestConfig, 'block_events' | 'block_wait_ms'>) {
     this.#deps = deps
@@ -65,11 +67,12 @@ export class Mover {
   async #run(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       try {
-        const moved = (await this.#unfinished()) || (await this.#plan())
+        const moved = (this.#unsure && (await this.#unfinished())) || (await this.#plan())
         await this.#count()
         if (!moved) await this.#pause(this.#config.block_wait_ms, true)
         else if (this.#waitingEvents < this.#config.block_events) await this.#pause(this.#config.block_wait_ms, true)
       } catch (thrown) {
+        this.#unsure = true
         this.#deps.metrics.moveFailures.inc()
         this.#deps.log.error('ingest.block.failed', { why: reasonOf(thrown) })
         await this.#pause(RETRY_MS, false)
@@ -77,7 +80,7 @@ export class Mover {
     }
   }
 
-  /** A block that was planned and of which it is not known whether it went in. */
+  /** Inserts a block that was planned before a crash or a failure; false when there is none any more. */
   async #unfinished(): Promise<boolean> {
     const row = await this.#deps.state.db
       .selectFrom('ingest_batches')
@@ -87,6 +90,7 @@ export class Mover {
       .orderBy('id')
       .limit(1)
       .executeTakeFirst()
+    this.#unsure = row !== undefined
     if (!row || row.block_id === null) return false
     await this.#insert(row.block_id)
     return true
@@ -129,7 +133,9 @@ export class Mover {
     const started = clock.monotonic()
     const rows = await state.db
       .selectFrom('ingest_batches')
+      .innerJoin('ingest_bodies', 'ingest_bodies.batch_id', 'ingest_batches.id')
       .selectAll()
+      .where('stored', '=', 0)
       .where('block_id', '=', blockId)
       .orderBy('id')
       .execute()
@@ -145,8 +151,18 @@ export class Mover {
     )
     await telemetry.insert(blockId, events)
     await state.write(async (tx) => {
-      await tx.deleteFrom('ingest_batches').where('block_id', '=', blockId).where('detected', '=', 1).execute()
-      await tx.updateTable('ingest_batches').set({ stored: 1 }).where('block_id', '=', blockId).execute()
+      await tx
+        .deleteFrom('ingest_batches')
+        .where('stored', '=', 0)
+        .where('block_id', '=', blockId)
+        .where('detected', '=', 1)
+        .execute()
+      await tx
+        .updateTable('ingest_batches')
+        .set({ stored: 1 })
+        .where('stored', '=', 0)
+        .where('block_id', '=', blockId)
+        .execute()
     })
     metrics.moved.inc(events.length)
     metrics.blockSeconds.observe((clock.monotonic() - started) / 1_000)

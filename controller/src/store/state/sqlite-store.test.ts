@@ -3,7 +3,10 @@ import { DatabaseSync } from 'node:sqlite'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { sql } from 'kysely'
+import { Kysely, sql } from 'kysely'
+import { Migrator } from 'kysely/migration'
+import { MIGRATIONS } from './migrations.ts'
+import { nodeSqliteDialect } from './node-sqlite-dialect.ts'
 import { openStateStore } from './sqlite-store.ts'
 import type { StateStore, Tx } from './state-store.ts'
 
@@ -101,6 +104,23 @@ describe('the state store', () => {
     raw.exec("insert into kysely_migration (name, timestamp) values ('9999-later', '2027')")
     raw.close()
     await expect(openStateStore(path)).rejects.toMatchObject({ code: 'state_newer' })
+  })
+
+  it('keeps the events that wait in a state of the version before, and lets their text go with their batch', async () => {
+    const raw = new DatabaseSync(path)
+    const db = new Kysely<never>({ dialect: nodeSqliteDialect(raw) })
+    const { '0001-first-tables': first } = MIGRATIONS
+    const migrator = new Migrator({ db, provider: { getMigrations: async () => ({ '0001-first-tables': first! }) } })
+    expect((await migrator.migrateToLatest()).error).toBeUndefined()
+    raw.exec(`pragma foreign_keys = off; insert into ingest_batches
+      (id, agent_id, epoch, class, first_seq, last_seq, count, gaps, body, body_bytes, received_at)
+      values (7, 'a', 'e', 'process', 1, 1, 1, '[]', x'0102', 9, 't')`)
+    await db.destroy()
+    store = await openStateStore(path)
+    const bodies = () => store?.db.selectFrom('ingest_bodies').selectAll().execute()
+    expect(await bodies()).toEqual([{ batch_id: 7, body: Uint8Array.of(1, 2) }])
+    await store.write((tx) => tx.deleteFrom('ingest_batches').execute())
+    expect(await bodies()).toEqual([])
   })
 
   it('keeps a token from being used more often than it may', async () => {

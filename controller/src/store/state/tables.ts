@@ -86,8 +86,6 @@ export interface Tables {
     last_seq: number
     count: number
     gaps: Json<'Gap[]'>
-    /** zstd of NDJSON, as received. */
-    body: Uint8Array
     body_bytes: number
     received_at: string
     detected: Generated<Flag>
@@ -95,6 +93,12 @@ export interface Tables {
     stored: Generated<Flag>
     /** Block of the telemetry store that it belongs to, once planned; a block is inserted again under the same token after a crash. */
     block_id: string | null
+  }
+  /** Goes with its batch. */
+  ingest_bodies: {
+    batch_id: number
+    /** zstd of NDJSON, as received. */
+    body: Uint8Array
   }
   signals: {
     id: string
