@@ -29,6 +29,13 @@ it('frees the host with the right code, and with no other', async () => {
   expect(released.length).toBe(1)
 })
 
+it('takes the code as it was copied, with white space around it, and in no other spelling', async () => {
+  const { open, released } = door()
+  expect(await open('RIGHT')).toMatchObject({ code: 'wrong_code' })
+  expect(await open(' right\r\n')).toMatchObject({ ok: true })
+  expect(released.length).toBe(1)
+})
+
 it('takes five tries a minute, right ones too', async () => {
   const { open, clock, released } = door()
   for (let i = 0; i < 5; i++) await open('wrong')

@@ -24,7 +24,8 @@ export function createReleaseCodeDoor(
       return refuse('too_many_tries', `${TRIES} tries in a minute are enough; wait a little`)
     }
     tries = [...tries, now]
-    if (!table.isReleaseCode(code)) {
+    // As the controller shows it: lower case, with its hyphens. White space around it comes from copying.
+    if (!table.isReleaseCode(code.trim())) {
       log.warn(ORDERS_LOG.releaseCodeWrong, { code: 'wrong_code' })
       return refuse('wrong_code', 'that is not the release code of an isolation that is in force here')
     }

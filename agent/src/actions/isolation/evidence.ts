@@ -1,5 +1,5 @@
 /** What is told of an isolation and of its end, in the words of the receipt. */
-import { createHash } from 'node:crypto'
+import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Failure } from '@firebreak/shared/commands/command.ts'
 import type { IsolationEvidence, Probe } from '@firebreak/shared/commands/isolate-host.ts'
 import { textOf } from './controller-address.ts'
@@ -65,4 +65,11 @@ export function isTable(record: IsolationRecord, table: string | undefined): boo
 
 export function sha256(text: string): string {
   return createHash('sha256').update(text).digest('hex')
+}
+
+/** Compared in a time that does not depend on how much of it is right; `digest` is hexadecimal. */
+export function hasSha256(text: string, digest: string): boolean {
+  const expected = Buffer.from(digest, 'hex')
+  const found = createHash('sha256').update(text).digest()
+  return expected.length === found.length && timingSafeEqual(found, expected)
 }

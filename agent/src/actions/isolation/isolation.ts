@@ -11,7 +11,16 @@ import { openAddressesOf, type OpenAddress } from './controller-address.ts'
 import { DesiredState } from './desired-state.ts'
 import { driftEvent } from './drift-event.ts'
 import { total } from './drift-guard.ts'
-import { comparedWithBefore, failed, isTable, recordEvidence, refuted, rulesetProbe, sha256 } from './evidence.ts'
+import {
+  comparedWithBefore,
+  failed,
+  hasSha256,
+  isTable,
+  recordEvidence,
+  refuted,
+  rulesetProbe,
+  sha256,
+} from './evidence.ts'
 import type { Containment, IsolationOrder, IsolationParts } from './isolation-parts.ts'
 import { anchoredHere, holdFor, leftMs } from './lease.ts'
 import { LOG } from './log-names.ts'
@@ -136,7 +145,7 @@ export class Isolation {
 
   isReleaseCode(code: string): boolean {
     const digest = this.#desired.readOrLost().record?.release_code_sha256
-    return typeof digest === 'string' && sha256(code) === digest
+    return typeof digest === 'string' && hasSha256(code, digest)
   }
 
   containment(): Containment {
