@@ -18,4 +18,5 @@ export const LINK_LOG = {
   spoolDamaged: 'link.spool.damaged',
   spoolUnwritable: 'link.spool.unwritable',
   spoolRolledBack: 'link.spool.rolled_back',
+  controllerRolledBack: 'link.controller.rolled_back',
 } as const

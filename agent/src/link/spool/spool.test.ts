@@ -245,6 +245,20 @@ it('begins a new epoch and keeps the unsent events when the controller knows num
   await spool.close()
 })
 
+it('begins a new epoch and keeps the unsent events when the controller has forgotten what it acked', async () => {
+  const spool = open(folder())
+  const before = spool.epoch
+  for (let i = 1; i <= 3; i++) spool.event(event('process', `p${i}`))
+  await spool.sync()
+  drain(spool, 'process')
+  await spool.resume([{ epoch: before, class: 'process', seq: 2 }])
+  expect(spool.epoch).toBe(before)
+  await spool.resume([{ epoch: before, class: 'process', seq: 1 }])
+  expect(spool.epoch).not.toBe(before)
+  expect([...contents(drain(spool, 'process'))]).toEqual([[1, 'p3']])
+  await spool.close()
+})
+
 it('begins a new epoch when it cannot know any more which numbers were given out', async () => {
   const path = folder()
   const spool = open(path)

@@ -49,7 +49,7 @@ export interface Spool extends Emit {
   hasUnsent(eventClass: EventClass): boolean
   /** False when that was never sent. An ack of an earlier epoch says nothing any more and is fine. */
   ack(cursor: Cursor): boolean
-  /** Where the controller is at the start of a connection. If it knows numbers that this disk never gave out, the disk went back in time: a new epoch begins. */
+  /** Where the controller is at the start of a connection. If it knows numbers that this disk never gave out, the disk went back in time, and if it knows fewer than it acked before, the controller did: a new epoch begins. */
   resume(cursors: readonly Cursor[]): Promise<void>
   counts(): readonly StreamCount[]
   close(): Promise<void>
@@ -161,10 +161,16 @@ class DiskSpool implements Spool {
 
   async resume(cursors: readonly Cursor[]): Promise<void> {
     for (const stream of this.#streams.values()) stream.rewind()
+    const behind = cursors.filter(
+      ({ epoch, class: name, seq }) => epoch === this.#epoch && seq < this.#stream(name).acked,
+    )
     const ahead = cursors.filter((cursor) => !this.ack(cursor))
-    if (ahead.length === 0) return
-    this.#deps.log.error(LINK_LOG.spoolRolledBack, { classes: ahead.map((cursor) => cursor.class).join(',') })
-    await this.#renew()
+    if (ahead.length > 0)
+      this.#deps.log.error(LINK_LOG.spoolRolledBack, { classes: ahead.map((cursor) => cursor.class).join(',') })
+    // It was set back to a backup: numbers that it does not know any more are not here either, and it takes none out of turn.
+    if (behind.length > 0)
+      this.#deps.log.error(LINK_LOG.controllerRolledBack, { classes: behind.map((cursor) => cursor.class).join(',') })
+    if (ahead.length > 0 || behind.length > 0) await this.#renew()
   }
 
   counts(): readonly StreamCount[] {

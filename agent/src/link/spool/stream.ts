@@ -108,6 +108,11 @@ export class Stream {
     return this.#pending.length > 0 || this.#durable < this.#written
   }
 
+  /** Everything up to this number was acked. */
+  get acked(): number {
+    return this.#acked
+  }
+
   get hasUnsent(): boolean {
     return this.#sent < this.#last
   }
