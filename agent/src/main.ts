@@ -9,7 +9,7 @@ import { type ConfigSources, DEFAULT_CONFIG_PATH, type LoadedConfig, loadConfig 
 import { askAgent } from './control-socket.ts'
 import { collectDiagnostics } from './diagnostics.ts'
 import { makePrivateFolder, writeAtomic } from './disk/atomic-file.ts'
-import { readHostFacts } from './identity/host-facts.ts'
+import { readHostFacts } from './facts/host-facts.ts'
 import { AGENT_VERSION } from './identity/version.ts'
 import { openAddressBook } from './link/addresses.ts'
 import { type EnrolRefusal, enrol } from './link/enrol.ts'

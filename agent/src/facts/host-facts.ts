@@ -4,18 +4,25 @@ import { readFileSync } from 'node:fs'
 import os from 'node:os'
 import { join } from 'node:path'
 import type { HostFacts } from '@firebreak/shared/wire/messages.ts'
+import { AGENT_VERSION } from '../identity/version.ts'
 import { readOsRelease } from './os-release.ts'
 
 const MAX_ADDRESSES = 64
+/** A hello must stay below 4 KiB, so not every address of a container host is told in it. */
+const MAX_TOLD_ADDRESSES = 16
 
 export interface HostFactsSource {
-  readonly agentVersion: string
   readonly platform?: NodeJS.Platform
   /** Where the host's /etc is; another root in tests. */
   readonly root?: string
+  readonly interfaces?: ReturnType<typeof os.networkInterfaces>
 }
 
-export function readHostFacts({ agentVersion, platform = process.platform, root = '/' }: HostFactsSource): HostFacts {
+export function readHostFacts({
+  platform = process.platform,
+  root = '/',
+  interfaces,
+}: HostFactsSource = {}): HostFacts {
   const release = platform === 'linux' ? readOsRelease(root) : { name: os.version(), version: os.release() }
   const machineId = readMachineId(root)
   return {
@@ -23,12 +30,14 @@ export function readHostFacts({ agentVersion, platform = process.platform, root 
     os: osTypeOf(platform),
     kernel: os.release().slice(0, 128),
     architecture: os.machine().slice(0, 32),
-    addresses: hostAddresses(),
-    agent_version: agentVersion.slice(0, 64),
+    addresses: hostAddresses(interfaces).slice(0, MAX_TOLD_ADDRESSES),
+    agent_version: AGENT_VERSION,
     ...(release.name === undefined ? {} : { os_name: release.name.slice(0, 128) }),
     ...(release.version === undefined ? {} : { os_version: release.version.slice(0, 128) }),
-    // machine-id(5) asks not to hand the id itself around.
-    ...(machineId === undefined ? {} : { machine_id_sha256: createHash('sha256').update(machineId).digest('hex') }),
+    // The id itself is confidential (machine-id(5)); a digest of our own is enough to see two agents on one machine.
+    ...(machineId === undefined
+      ? {}
+      : { machine_id_sha256: createHash('sha256').update(`firebreak:${machineId}`).digest('hex') }),
   }
 }
 
