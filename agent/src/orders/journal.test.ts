@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { temporaryFolder } from '../disk/temporary-folder.fake.ts'
@@ -91,4 +91,34 @@ it('takes a write that failed back, so that nothing half stays behind', () => {
   command(journal, 2)
   expect(journal.position).toEqual({ lease: 1, seq: 2 })
   journal.close()
+})
+
+it('goes on in its old file when it cannot be shortened, and writes into no other file', () => {
+  const path = file()
+  const damages: string[] = []
+  let fail = false
+  const journal = openJournal({
+    path,
+    maxBytes: 4 * 1024,
+    onDamage: (why) => damages.push(why),
+    step(name) {
+      if (fail && name === 'journal.rewrite.before') throw new Error('the disk is full')
+    },
+  })
+  fail = true
+  for (let i = 1; i <= 8; i++) command(journal, i)
+  expect(damages.length).toBeGreaterThan(0)
+  // Whoever opens a file now gets the number of a descriptor that was closed.
+  const other = join(temporaryFolder(), 'other')
+  const fd = openSync(other, 'w')
+  for (let i = 9; i <= 12; i++) command(journal, i)
+  expect(statSync(other).size).toBe(0)
+  closeSync(fd)
+  fail = false
+  command(journal, 13)
+  journal.close()
+  const after = open(path)
+  expect(after.position).toEqual({ lease: 1, seq: 13 })
+  expect(after.lastReceipt.seq).toBe(26)
+  after.close()
 })

@@ -5,7 +5,7 @@
 import { closeSync, fdatasyncSync, ftruncateSync, openSync, writeSync } from 'node:fs'
 import type { CommandType } from '@firebreak/shared/commands/catalogue.ts'
 import type { ReceiptState } from '@firebreak/shared/commands/command.ts'
-import { Fault } from '@firebreak/shared/result.ts'
+import { Fault, reasonOf } from '@firebreak/shared/result.ts'
 import type { Envelope } from '@firebreak/shared/trust/dsse.ts'
 import { MiB } from '@firebreak/shared/wire/units.ts'
 import type { Effect } from '../actions/action.ts'
@@ -134,15 +134,25 @@ class FileJournal implements Journal {
     for (const entry of entries) this.#take(entry)
     this.#deps.step?.(`journal.${names}.flushed`)
     // Twice what was left by the last time, so that what must be kept is not written anew with each entry.
-    if (this.#size > Math.max(this.#maxBytes, 2 * this.#sizeRewritten)) {
-      closeSync(this.#fd)
-      this.#rewrite()
-      this.#fd = this.#open()
-    }
+    if (this.#size > Math.max(this.#maxBytes, 2 * this.#sizeRewritten)) this.#shorten()
   }
 
   close(): void {
     closeSync(this.#fd)
+  }
+
+  /** The old file stays open until the new one is: what was appended is safe there, so a disk that takes no new file is no reason to fail. */
+  #shorten(): void {
+    try {
+      this.#rewrite()
+    } catch (thrown) {
+      this.#sizeRewritten = this.#size // tried again at twice this size, not at every entry
+      this.#deps.onDamage(`cannot shorten ${this.#deps.path}: ${reasonOf(thrown)}`)
+      return
+    }
+    const old = this.#fd
+    this.#fd = this.#open()
+    closeSync(old)
   }
 
   #take(entry: JournalEntry): void {
@@ -254,7 +264,7 @@ class FileJournal implements Journal {
     try {
       ftruncateSync(this.#fd, this.#size)
     } catch (thrown) {
-      this.#deps.onDamage(`cannot take back a failed write: ${String(thrown)}`)
+      this.#deps.onDamage(`cannot take back a failed write: ${reasonOf(thrown)}`)
     }
   }
 }
