@@ -1,6 +1,7 @@
 /** nftables, by its own tool. Rulesets go in on standard input as one transaction. Source: nft(8), design 5. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import { Fault, ok, refuse, type Result } from '@firebreak/shared/result.ts'
 import type { Firewall, Watch } from '../platform.ts'
 import { findProgram, PROGRAM_ENVIRONMENT, run, type Ran } from './program.ts'
@@ -9,6 +10,7 @@ export const TABLE = 'inet firebreak'
 const NFT_TIMEOUT_MS = 5_000
 /** capabilities(7): CAP_NET_ADMIN. */
 const CAP_NET_ADMIN = 12n
+const WATCH_END_MS = 1_000
 const WATCH_RESTART_MS = [50, 250, 1_000, 5_000] as const
 
 /** `nft`: where it is, when not in a system folder. `runner` goes before it, such as `['/usr/sbin/ip', 'netns', 'exec', 'name']` for another network namespace. */
@@ -96,7 +98,8 @@ function watchRules(argv: readonly string[], onChange: () => void): Watch {
       stopped = true
       clearTimeout(timer)
       child?.kill('SIGKILL')
-      await ended
+      // One that hangs in the kernel is not waited for: a release must not depend on it.
+      await Promise.race([ended, delay(WATCH_END_MS, undefined, { ref: false })])
     },
   }
 }

@@ -26,13 +26,20 @@ export function findProgram(name: string): string | undefined {
   })
 }
 
-/** Runs `argv[0]`, killed after `timeoutMs`. Never rejects: what went wrong is in `stderr`. */
+/** A killed program has this long to end. One that hangs in the kernel, or left a child that holds its output, is not waited for. */
+const GRACE_MS = 500
+
+/** Runs `argv[0]`, killed after `timeoutMs`. Resolves soon after that, whatever the program does. Never rejects: what went wrong is in `stderr`. */
 export function run(
   argv: readonly string[],
   options: { readonly stdin?: string; readonly timeoutMs: number },
 ): Promise<Ran> {
-  return new Promise((resolve) => {
+  return new Promise((done) => {
     const [file = '', ...args] = argv
+    const resolve = (ran: Ran) => {
+      clearTimeout(late)
+      done(ran)
+    }
     const child = execFile(
       file,
       args,
@@ -49,6 +56,12 @@ export function run(
         else resolve({ code: undefined, stdout, stderr: stderr === '' ? error.message : stderr })
       },
     )
+    const late = setTimeout(() => {
+      child.stdout?.destroy()
+      child.stderr?.destroy()
+      child.unref()
+      resolve({ code: undefined, stdout: '', stderr: `it did not end within ${options.timeoutMs} ms` })
+    }, options.timeoutMs + GRACE_MS)
     // A program that ends before it has read its input closes the pipe: its exit status tells what matters.
     child.stdin?.on('error', () => undefined)
     child.stdin?.end(options.stdin ?? '')
