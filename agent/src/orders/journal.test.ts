@@ -122,3 +122,23 @@ it('goes on in its old file when it cannot be shortened, and writes into no othe
   expect(after.lastReceipt.seq).toBe(26)
   after.close()
 })
+
+it('goes on in the new file when that has its name already but the folder could not be flushed', () => {
+  const path = file()
+  let fail = false
+  const journal = openJournal({
+    path,
+    maxBytes: 4 * 1024,
+    onDamage() {},
+    step(name) {
+      if (fail && name === 'journal.rewrite.done') throw new Error('the folder cannot be flushed')
+    },
+  })
+  fail = true
+  for (let i = 1; i <= 12; i++) command(journal, i)
+  journal.close()
+  const after = open(path)
+  expect(after.position).toEqual({ lease: 1, seq: 12 })
+  expect(after.commands.get(id(12))).toMatchObject({ stage: 'done' })
+  after.close()
+})

@@ -2,7 +2,7 @@
  * What was ordered, begun and done, and the receipts: one append-only file, flushed before anything follows from it. A command goes
  * received, started, done; whatever the moment of a crash, the next start knows where each one stood (design 4, journal).
  */
-import { closeSync, fdatasyncSync, ftruncateSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, statSync, writeSync } from 'node:fs'
 import type { CommandType } from '@firebreak/shared/commands/catalogue.ts'
 import type { ReceiptState } from '@firebreak/shared/commands/command.ts'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
@@ -148,7 +148,10 @@ class FileJournal implements Journal {
     } catch (thrown) {
       this.#sizeRewritten = this.#size // tried again at twice this size, not at every entry
       this.#deps.onDamage(`cannot shorten ${this.#deps.path}: ${reasonOf(thrown)}`)
-      return
+      // Renamed, and only the flush of the folder failed: the old file has no name any more.
+      if (fstatSync(this.#fd).ino === statSync(this.#deps.path).ino) return
+      this.#size = statSync(this.#deps.path).size
+      this.#sizeRewritten = this.#size
     }
     const old = this.#fd
     this.#fd = this.#open()
