@@ -14,4 +14,7 @@ export const ORDERS_LOG = {
   released: 'orders.release_code.accepted',
   releaseCodeWrong: 'orders.release_code.refused',
   actionFailed: 'orders.action.failed',
+  /** It took too long and was not waited for; told again when it ends after all. */
+  actionHung: 'orders.action.hung',
+  actionEndedLate: 'orders.action.ended_late',
 } as const

@@ -43,6 +43,40 @@ it('carries out commands one after the other in the order in which they came', a
   expect(host.world.applied).toEqual(ids)
 })
 
+it('does not keep a release waiting for an action that hangs, and says what became of both', async () => {
+  const host = await ready()
+  let go = () => {}
+  host.world.gate = new Promise((resolve) => {
+    go = () => resolve()
+  })
+  host.receive(host.isolate())
+  await host.settle()
+  host.world.gate = Promise.resolve()
+  const release = host.body('release-host', {})
+  host.receive(host.sealed(release))
+  await host.clock.advance(119_000)
+  expect(host.world.applied).toEqual([])
+  await host.clock.advance(2_000)
+  await host.settle()
+  expect(host.world.applied).toEqual([release.cmd_id])
+  // What the hung one does in the end does not take the last word back.
+  go()
+  await host.settle()
+  expect(states(host.receipts())).toEqual(['accepted', 'failed:interrupted', 'accepted', 'applied', 'verified'])
+})
+
+it('starts to work although an action hangs when it is to put its effects back in force', async () => {
+  const host = new OrderedHost()
+  const actions = fakeActions(host.world)
+  const hung = { ...actions['kill-process'], resume: () => new Promise<void>(() => {}) }
+  const recovered = host.orders.recover({ ...actions, 'kill-process': hung })
+  await host.clock.advance(61_000)
+  await recovered
+  host.receive(host.isolate())
+  await host.settle()
+  expect(states(host.receipts())).toEqual(['accepted', 'applied', 'verified'])
+})
+
 it('answers a refused precondition, and runs nothing', async () => {
   const host = await ready()
   host.world.checkRefusal = 'precondition_failed'

@@ -16,6 +16,7 @@ import type { Ceiling } from './ceiling.ts'
 import { ageOf, type Examined, examine, isUnfit, judgeRight, type Position, trustTime, type Unfit } from './examine.ts'
 import { type CommandEntry, openJournal, type ReceivedCommand } from './journal.ts'
 import { ORDERS_LOG } from './log-names.ts'
+import { endsWithin, patienceMs } from './patience.ts'
 import { type Answer, answerOf, Receipts } from './receipts.ts'
 import { createRefusalLimit } from './refusal-limit.ts'
 
@@ -133,7 +134,7 @@ class JournaledOrders implements Orders {
     for (const entry of this.#journal.commands.values()) this.#completeReceipt(entry)
     for (const action of Object.values(actions)) {
       try {
-        await action.resume()
+        await this.#inTime(action.resume(), { type: action.type, step: 'resume' })
       } catch (thrown) {
         this.#deps.log.error(ORDERS_LOG.actionFailed, { type: action.type, step: 'resume', reason: reasonOf(thrown) })
       }
@@ -250,8 +251,10 @@ class JournaledOrders implements Orders {
     order: Order,
   ): Promise<{ readonly code: Refusal; readonly why: string } | undefined> {
     try {
-      const checked = await action.check(order)
-      return checked.ok ? undefined : checked
+      const checked = await this.#inTime(action.check(order), { type: order.type, step: 'check', cmdId: order.cmdId })
+      if (!checked)
+        return { code: 'precondition_failed', why: 'it could not be found out in time whether it can be done' }
+      return checked.value.ok ? undefined : checked.value
     } catch (thrown) {
       this.#deps.log.error(ORDERS_LOG.actionFailed, {
         command_id: order.cmdId,
@@ -266,10 +269,15 @@ class JournaledOrders implements Orders {
   }
 
   async #apply(action: Action<CommandType>, order: Order, received: ReceivedCommand): Promise<Effect<CommandType>> {
+    let isOver = false
     try {
-      return await action.apply(order, async (effect) => {
-        this.receipts.record([], [answerOf(received, effect)])
+      const work = action.apply(order, async (effect) => {
+        // After the last word nothing more is said about it.
+        if (!isOver) this.receipts.record([], [answerOf(received, effect)])
       })
+      const ended = await this.#inTime(work, { type: order.type, step: 'apply', cmdId: order.cmdId })
+      isOver = true
+      return ended?.value ?? interrupted(hungWhy(order.type))
     } catch (thrown) {
       this.#deps.log.error(ORDERS_LOG.actionFailed, {
         command_id: order.cmdId,
@@ -278,6 +286,21 @@ class JournaledOrders implements Orders {
       })
       return { state: 'failed', code: 'action_failed', why: reasonOf(thrown), evidence: undefined }
     }
+  }
+
+  /** `undefined`: it hangs, and whoever waits behind it goes on. */
+  async #inTime<T>(
+    work: Promise<T>,
+    { type, step, cmdId }: { readonly type: CommandType; readonly step: string; readonly cmdId?: string },
+  ): Promise<{ readonly value: T } | undefined> {
+    const { clock, log } = this.#deps
+    const about = { type, step, command_id: cmdId }
+    const ended = await endsWithin(work, patienceMs(type), clock, (outcome) => {
+      const reason = outcome.status === 'rejected' ? reasonOf(outcome.reason) : undefined
+      log.error(ORDERS_LOG.actionEndedLate, { ...about, reason })
+    })
+    if (!ended) log.error(ORDERS_LOG.actionHung, { ...about, after_ms: patienceMs(type) })
+    return ended
   }
 
   #finish(received: ReceivedCommand, effect: Effect<CommandType>): void {
@@ -298,7 +321,9 @@ class JournaledOrders implements Orders {
     const action = actions[command.type] as Action<CommandType>
     let effect: Effect<CommandType>
     try {
-      const found = await action.reconcile(this.#orderOf(command))
+      const told = { type: command.type, step: 'reconcile', cmdId: command.cmd_id }
+      const ended = await this.#inTime(action.reconcile(this.#orderOf(command)), told)
+      const found = ended?.value ?? { found: 'indeterminate', why: hungWhy(command.type) }
       effect = found.found === 'done' ? found.effect : interrupted(`${INTERRUPTED}; ${found.found}: ${found.why}`)
     } catch (thrown) {
       effect = interrupted(`${INTERRUPTED}; its state could not be read: ${reasonOf(thrown)}`)
@@ -334,6 +359,10 @@ function positionOf({ lease, seq }: Command): Position {
 
 function interrupted(why: string): Effect<CommandType> {
   return { state: 'failed', code: 'interrupted', why, evidence: undefined }
+}
+
+function hungWhy(type: CommandType): string {
+  return `it did not end within ${patienceMs(type) / 1000} s and was not waited for any longer; it may still take effect`
 }
 
 function acceptedAnswer({ cmd_id: cmdId, sha256: commandSha256, type }: ReceivedCommand): Answer {
