@@ -239,7 +239,11 @@ export class Delivery {
     const payload = Buffer.from(JSON.stringify(command))
     const payloadSha256 = createHash('sha256').update(payload).digest('hex')
     const envelope = Buffer.from(JSON.stringify(seal(COMMAND_PAYLOAD_TYPE, payload, [trust.commandKey])))
-    await tx.updateTable('hosts').set({ command_lease: lease, command_seq: seq }).where('agent_id', '=', agentId).execute()
+    await tx
+      .updateTable('hosts')
+      .set({ command_lease: lease, command_seq: seq })
+      .where('agent_id', '=', agentId)
+      .execute()
     const delivered = await advance(
       tx,
       row,
