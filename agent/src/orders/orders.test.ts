@@ -77,6 +77,24 @@ it('starts to work although an action hangs when it is to put its effects back i
   expect(states(host.receipts())).toEqual(['accepted', 'applied', 'verified'])
 })
 
+it('a disk that takes no entry for a while delays a command and its receipts, and loses none', async () => {
+  for (const broken of ['journal.started+receipt.written', 'journal.done+receipt.written']) {
+    let fails = 2
+    const host = await ready({
+      step(name) {
+        if (name === broken && fails-- > 0) throw new Error('the disk is full')
+      },
+    })
+    host.receive(host.isolate())
+    await host.settle()
+    expect(states(host.receipts()).at(-1), broken).not.toBe('verified')
+    await host.clock.advance(11_000)
+    await host.settle()
+    expect(states(host.receipts()), broken).toEqual(['accepted', 'applied', 'verified'])
+    expect(host.world.applied.length, broken).toBe(1)
+  }
+})
+
 it('answers a refused precondition, and runs nothing', async () => {
   const host = await ready()
   host.world.checkRefusal = 'precondition_failed'

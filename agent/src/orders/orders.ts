@@ -17,7 +17,7 @@ import { ageOf, type Examined, examine, isUnfit, judgeRight, type Position, trus
 import { type CommandEntry, openJournal, type ReceivedCommand } from './journal.ts'
 import { ORDERS_LOG } from './log-names.ts'
 import { endsWithin, patienceMs } from './patience.ts'
-import { type Answer, answerOf, Receipts } from './receipts.ts'
+import { acceptedAnswer, type Answer, answerOf, Receipts, refusedAnswer } from './receipts.ts'
 import { createRefusalLimit } from './refusal-limit.ts'
 
 export interface OrdersDeps {
@@ -58,6 +58,7 @@ interface Waiting {
 }
 
 const HOUR_MS = 3_600_000
+const JOURNAL_RETRY_MS = 5_000
 const MAX_WAITING = 64
 /** The command is so old that the journal does not know its bytes any more. */
 const FORGOTTEN = '0'.repeat(64)
@@ -79,6 +80,9 @@ class JournaledOrders implements Orders {
   readonly #journal
   readonly #refusals
   readonly #queue: Waiting[] = []
+  /** Done, but the journal did not take the end of it yet. */
+  readonly #ends: { readonly received: ReceivedCommand; readonly effect: Effect<CommandType> }[] = []
+  readonly #stopping = new AbortController()
   #actions: Actions | undefined
   #working: Promise<void> | undefined
   #stopped = false
@@ -155,6 +159,7 @@ class JournaledOrders implements Orders {
 
   async stop(): Promise<void> {
     this.#stopped = true
+    this.#stopping.abort()
     await this.#working
     for (const action of Object.values(this.#actions ?? {})) await action.stop()
     this.#journal.close()
@@ -205,23 +210,52 @@ class JournaledOrders implements Orders {
   }
 
   #work(): void {
-    if (this.#working || this.#stopped || !this.#actions || this.#queue.length === 0) return
-    this.#working = this.#drain(this.#actions)
+    if (this.#working || this.#stopped || !this.#actions || this.#queue.length + this.#ends.length === 0) return
+    this.#working = this.#drain(this.#actions).finally(() => {
+      this.#working = undefined
+    })
   }
 
   async #drain(actions: Actions): Promise<void> {
     try {
+      for (let end = this.#ends[0]; end; end = this.#ends[0]) {
+        this.#recordEnd(end.received, end.effect)
+        this.#ends.shift()
+      }
       for (let next = this.#queue.shift(); next; next = this.#stopped ? undefined : this.#queue.shift())
         await this.#carryOut(next, actions)
     } catch (thrown) {
-      // The journal cannot be written: nothing may be begun that could not be remembered. What waits is tried with the next command.
+      // The journal cannot be written: nothing may be begun that could not be remembered.
       this.#deps.log.error(ORDERS_LOG.journalUnwritable, { reason: reasonOf(thrown) })
-    } finally {
-      this.#working = undefined
+      void this.#workAgain()
     }
   }
 
-  async #carryOut({ command, received, session, signers }: Waiting, actions: Actions): Promise<void> {
+  async #workAgain(): Promise<void> {
+    // Rejected only when the agent stops; then the next start goes on from the journal.
+    await this.#deps.clock.sleep(JOURNAL_RETRY_MS, this.#stopping.signal).catch(() => undefined)
+    this.#work()
+  }
+
+  async #carryOut(waiting: Waiting, actions: Actions): Promise<void> {
+    const { received } = waiting
+    try {
+      if (!(await this.#begin(waiting, actions))) return
+    } catch (thrown) {
+      this.#queue.unshift(waiting)
+      throw thrown
+    }
+    const effect = await this.#apply(actions[received.type] as Action<CommandType>, this.#orderOf(received), received)
+    try {
+      this.#recordEnd(received, effect)
+    } catch (thrown) {
+      this.#ends.push({ received, effect })
+      throw thrown
+    }
+  }
+
+  /** False when it was refused. Either is on disk when it resolves; rejected: neither is. */
+  async #begin({ command, received, session, signers }: Waiting, actions: Actions): Promise<boolean> {
     const { log, clock, trust } = this.#deps
     const order = this.#orderOf(received)
     const action = actions[received.type] as Action<CommandType>
@@ -238,12 +272,11 @@ class JournaledOrders implements Orders {
         [{ t: 'done', cmd_id: received.cmd_id, effect: undefined }],
         [refusedAnswer(received, refusal)],
       )
-      return
+      return false
     }
     this.receipts.record([{ t: 'started', cmd_id: received.cmd_id }], [acceptedAnswer(received)])
     log.info(ORDERS_LOG.started, { command_id: received.cmd_id, type: received.type })
-    const effect = await this.#apply(action, order, received)
-    this.#finish(received, effect)
+    return true
   }
 
   async #check(
@@ -303,7 +336,7 @@ class JournaledOrders implements Orders {
     return ended
   }
 
-  #finish(received: ReceivedCommand, effect: Effect<CommandType>): void {
+  #recordEnd(received: ReceivedCommand, effect: Effect<CommandType>): void {
     const wasTold = effect.state === 'applied' && this.#hasReceipt(received.cmd_id, 'applied')
     this.receipts.record([{ t: 'done', cmd_id: received.cmd_id, effect }], wasTold ? [] : [answerOf(received, effect)])
     this.#deps.log.info(ORDERS_LOG.ended, {
@@ -315,7 +348,7 @@ class JournaledOrders implements Orders {
 
   async #reconcile({ command, stage }: CommandEntry, actions: Actions): Promise<void> {
     if (stage === 'received') {
-      this.#finish(command, interrupted(`${INTERRUPTED}: it had not begun`))
+      this.#recordEnd(command, interrupted(`${INTERRUPTED}: it had not begun`))
       return
     }
     const action = actions[command.type] as Action<CommandType>
@@ -329,7 +362,7 @@ class JournaledOrders implements Orders {
       effect = interrupted(`${INTERRUPTED}; its state could not be read: ${reasonOf(thrown)}`)
     }
     this.#deps.log.info(ORDERS_LOG.reconciled, { command_id: command.cmd_id, state: effect.state })
-    this.#finish(command, effect)
+    this.#recordEnd(command, effect)
   }
 
   /** Done, but the power went before the receipt of it was whole on disk. */
@@ -363,15 +396,4 @@ function interrupted(why: string): Effect<CommandType> {
 
 function hungWhy(type: CommandType): string {
   return `it did not end within ${patienceMs(type) / 1000} s and was not waited for any longer; it may still take effect`
-}
-
-function acceptedAnswer({ cmd_id: cmdId, sha256: commandSha256, type }: ReceivedCommand): Answer {
-  return { cmdId, commandSha256, type, state: 'accepted' }
-}
-
-function refusedAnswer(
-  received: ReceivedCommand,
-  { code, why }: { readonly code: Refusal; readonly why: string },
-): Answer {
-  return { ...acceptedAnswer(received), state: 'refused', code, why }
 }

@@ -14,7 +14,7 @@ import type { Effect } from '../actions/action.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Log } from '../log.ts'
 import { sha256 } from './examine.ts'
-import type { Journal, JournalEntry, StoredReceipt } from './journal.ts'
+import type { Journal, JournalEntry, ReceivedCommand, StoredReceipt } from './journal.ts'
 import { ORDERS_LOG } from './log-names.ts'
 
 export interface Answer {
@@ -132,11 +132,10 @@ export class Receipts {
   }
 }
 
+type Answered = Pick<ReceivedCommand, 'cmd_id' | 'sha256' | 'type'>
+
 /** What an effect says in a receipt. */
-export function answerOf(
-  command: { readonly cmd_id: string; readonly sha256: string; readonly type: CommandType },
-  effect: Effect<CommandType>,
-): Answer {
+export function answerOf(command: Answered, effect: Effect<CommandType>): Answer {
   const failed = 'code' in effect ? effect : undefined
   return {
     cmdId: command.cmd_id,
@@ -147,6 +146,17 @@ export function answerOf(
     why: failed?.why,
     evidence: effect.evidence,
   }
+}
+
+export function acceptedAnswer({ cmd_id: cmdId, sha256: commandSha256, type }: Answered): Answer {
+  return { cmdId, commandSha256, type, state: 'accepted' }
+}
+
+export function refusedAnswer(
+  received: Answered,
+  { code, why }: { readonly code: Refusal; readonly why: string },
+): Answer {
+  return { ...acceptedAnswer(received), state: 'refused', code, why }
 }
 
 function fitted(answer: Answer): {
