@@ -1,6 +1,6 @@
 /**
  * What the owner of this host allows, whatever any controller orders: a file that only root can change and no command can raise.
- * It is read anew for each command. No file: the defaults below. A file that cannot be used: nothing is allowed at all.
+ * It is read anew for each command. No file: the defaults below. A file that cannot be used: nothing is allowed but what frees the host.
  */
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
@@ -10,6 +10,7 @@ import type { KillProcess } from '@firebreak/shared/commands/kill-process.ts'
 import { type Result, ok, reasonOf, refuse } from '@firebreak/shared/result.ts'
 import { type Static, Type } from 'typebox'
 import { layOver, type Problem, readYamlLayer } from '../config-layers.ts'
+import { isFreeing } from './examine.ts'
 
 const perHour = (initial: number) =>
   Type.Integer({ default: initial, minimum: 0, maximum: 100_000, description: 'Commands of this type in an hour.' })
@@ -79,7 +80,7 @@ export interface CeilingView {
   readonly sha256: string
   readonly observeOnly: boolean
   readonly allowed: readonly CommandType[]
-  /** Why nothing at all is allowed. */
+  /** Why nothing but what frees the host is allowed. */
   readonly unusable: string | undefined
 }
 
@@ -111,14 +112,19 @@ export function createCeiling({ path, processes = procfsView }: CeilingDeps): Ce
           .update(file.ok ? JSON.stringify(file.value) : `unusable: ${file.why}`)
           .digest('hex'),
         observeOnly: file.ok && file.value.observe_only,
-        allowed: file.ok ? COMMAND_TYPES.filter((type) => typeRefusal(file.value, type) === undefined) : [],
+        allowed: COMMAND_TYPES.filter((type) =>
+          file.ok ? typeRefusal(file.value, type) === undefined : isFreeing(type),
+        ),
         unusable: file.ok ? undefined : file.why,
       }
     },
     allows(type, args, lastHour) {
       const file = readCeiling(path)
-      if (!file.ok)
+      if (!file.ok) {
+        // Like an expired trust file: a broken ceiling stops what harms, and locks no host up in its isolation.
+        if (isFreeing(type)) return ok()
         return refuse('above_ceiling', `the ceiling of this host cannot be used, so nothing is allowed: ${file.why}`)
+      }
       const ceiling = file.value
       const refusal = typeRefusal(ceiling, type) ?? argsRefusal(ceiling, type, args, processes)
       if (refusal !== undefined) return refuse('above_ceiling', refusal)

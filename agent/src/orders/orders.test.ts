@@ -179,6 +179,23 @@ it('drops what waited for its turn when its life is over or its key has been rev
   expect(host.world.applied.length).toBe(1)
 })
 
+it('drops what waited for its turn when the owner of the host has forbidden it meanwhile', async () => {
+  const host = await ready()
+  let go = () => {}
+  host.world.gate = new Promise((resolve) => {
+    go = () => resolve()
+  })
+  host.receive(host.isolate())
+  host.receive(host.isolate())
+  host.receive(host.sealed(host.body('release-host', {})))
+  await host.settle()
+  writeFileSync(host.ceilingPath, 'observe_only: true\n', { mode: 0o600 })
+  go()
+  await host.settle()
+  expect(host.world.applied.length).toBe(2)
+  expect(states(host.receipts()).filter((state) => state.startsWith('refused'))).toEqual(['refused:above_ceiling'])
+})
+
 it('an expired trust file stops what harms and lets through what frees the host', async () => {
   const host = await ready({ file: { expires_at: '2026-01-01T00:00:01Z' } })
   await host.clock.advance(2_000)

@@ -265,7 +265,9 @@ class JournaledOrders implements Orders {
         : undefined
     const right = judgeRight(received.type, signers, trust.current(), trustTime({ clock, session }))
     const unfit = late ?? (right === undefined ? undefined : ({ code: 'key_without_right', why: right } as const))
-    const refusal = unfit ?? (await this.#check(action, order))
+    // Its own coming is counted already, so the hourly limit is not asked again.
+    const allowed = this.#deps.ceiling.allows(command.type, command.args, 0)
+    const refusal = unfit ?? (allowed.ok ? await this.#check(action, order) : allowed)
     if (refusal) {
       log.warn(ORDERS_LOG.refused, { command_id: received.cmd_id, code: refusal.code })
       this.receipts.record(
