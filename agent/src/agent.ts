@@ -141,6 +141,7 @@ export async function startAgent(config: Config, deps: AgentDeps): Promise<Resul
     emit: (event) => spool.event(event),
     onEnded: ({ cmdId, effect }) => orders.ended(cmdId, effect),
     onChanged: () => link.statusChanged(),
+    protects: (pid, executable) => ceiling.protects(pid, executable),
   })
   const expiry = watchTrustExpiry({ trust: trust.value, clock, log, emit: (event) => spool.event(event) })
   const release = createReleaseCodeDoor(table, { clock, log })

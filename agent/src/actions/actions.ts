@@ -30,6 +30,8 @@ export interface ActionDeps {
   readonly onEnded: (ended: Ended<'isolate-host'>) => Promise<void>
   /** `containment()` answers something else now. */
   readonly onChanged?: (() => void) | undefined
+  /** Whether the owner of the host lets nobody kill this process; `executable` as /proc names it, if it is known. */
+  readonly protects: (pid: number, executable: string | undefined) => boolean
   readonly timing?: IsolationTiming | undefined
 }
 
@@ -44,7 +46,7 @@ export interface ActionTable {
 }
 
 export function createActions(deps: ActionDeps): ActionTable {
-  const { platform, stateDir, clock } = deps
+  const { platform, stateDir, clock, protects } = deps
   const isolation = new Isolation({
     ...deps,
     onEnded: (cmdId, effect) => deps.onEnded({ cmdId, type: 'isolate-host', effect }),
@@ -53,7 +55,7 @@ export function createActions(deps: ActionDeps): ActionTable {
     actions: {
       'isolate-host': createIsolateHost(isolation),
       'release-host': createReleaseHost(isolation),
-      'kill-process': createKillProcess({ platform, stateDir, clock }),
+      'kill-process': createKillProcess({ platform, stateDir, clock, protects }),
     },
     containment: () => isolation.containment(),
     isReleaseCode: (code) => isolation.isReleaseCode(code),

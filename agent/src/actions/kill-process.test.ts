@@ -13,7 +13,7 @@ import type { Order } from './action.ts'
 import { createKillProcess } from './kill-process.ts'
 
 const missing = process.platform === 'linux' ? undefined : 'needs Linux'
-if (missing !== undefined) console.warn(`skipped: 9 tests of ending processes, ${missing}`)
+if (missing !== undefined) console.warn(`skipped: 10 tests of ending processes, ${missing}`)
 
 describe.skipIf(missing !== undefined)('ending a process', () => {
   let stateDir: string
@@ -36,7 +36,8 @@ describe.skipIf(missing !== undefined)('ending a process', () => {
   const stateOf = (pid: number) => readProcessIdentity(pid)?.state ?? 'gone'
   const isGone = (pid: number) => ['gone', 'Z', 'X'].includes(stateOf(pid))
   const isRunning = (pid: number) => ['S', 'R', 'D'].includes(stateOf(pid))
-  const action = () => createKillProcess({ platform: createPlatform(), stateDir, clock: systemClock })
+  const action = (protects: (pid: number, executable: string | undefined) => boolean = () => false) =>
+    createKillProcess({ platform: createPlatform(), stateDir, clock: systemClock, protects })
   const order = (args: KillProcess, step: (name: string) => void = () => undefined): Order<'kill-process'> => ({
     cmdId: 'c1',
     type: 'kill-process',
@@ -96,6 +97,24 @@ describe.skipIf(missing !== undefined)('ending a process', () => {
         code: 'precondition_failed',
       })
     }
+  })
+
+  it('spares what the owner of the host protects, also below the process to end and also since the command came', async () => {
+    const { pid } = start('/bin/sh', '-c', 'sleep 60 & wait')
+    for (const end = Date.now() + 5_000; childrenOf(pid).length < 1 && Date.now() < end; ) await delay(10)
+    const [sleeping = 0] = childrenOf(pid)
+    const protecting = action((_, executable) => executable?.endsWith('/sleep') === true)
+    expect(await protecting.apply(order({ pid, tree: true }), report)).toMatchObject({ state: 'verified' })
+    expect(isGone(pid)).toBe(true)
+    expect(isRunning(sleeping)).toBe(true)
+    process.kill(sleeping, 'SIGKILL')
+    const other = sleeper()
+    expect(await protecting.check(order({ pid: other, tree: false }))).toMatchObject({
+      code: 'precondition_failed',
+      why: `pid ${other} is protected on this host`,
+    })
+    expect(await protecting.apply(order({ pid: other, tree: false }), report)).toMatchObject({ state: 'failed' })
+    expect(isRunning(other)).toBe(true)
   })
 
   it('spares the agent when it is a descendant of the process to end', async () => {

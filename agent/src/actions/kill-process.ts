@@ -26,13 +26,15 @@ export interface KillParts {
   readonly platform: Platform
   readonly stateDir: string
   readonly clock: Clock
+  /** Whether the owner of the host lets nobody kill this process. */
+  readonly protects: (pid: number, executable: string | undefined) => boolean
 }
 
 type Killed = KillEvidence['killed'][number]
 type KillEffect = Effect<'kill-process'>
 
 export function createKillProcess(parts: KillParts): Action<'kill-process'> {
-  const { platform, stateDir } = parts
+  const { platform, stateDir, protects } = parts
   const { processes } = platform
   const bootId = platform.bootId()
   const entityOf = (one: ProcessIdentity) => entityIdOf(bootId, one.pid, one.startTicks)
@@ -49,6 +51,8 @@ export function createKillProcess(parts: KillParts): Action<'kill-process'> {
     if (isProtected(pid, processes))
       return refuse('precondition_failed', `pid ${pid} is the agent, its ancestor or init`)
     if (!found.exe) return refuse('precondition_failed', `pid ${pid} is a kernel thread`)
+    // The ceiling was asked before; since then the pid may have gone to another process, or the process to another program.
+    if (protects(pid, found.exe.path)) return refuse('precondition_failed', `pid ${pid} is protected on this host`)
     return ok(found)
   }
 
@@ -63,7 +67,7 @@ export function createKillProcess(parts: KillParts): Action<'kill-process'> {
       return failed(`pid ${root.pid} went to another process before it could be stopped; that one was not touched`)
     }
     order.step('kill.stopped')
-    const tree = order.args.tree ? [root, ...freezeDescendants(root, processes)] : [root]
+    const tree = order.args.tree ? [root, ...freezeDescendants(root, parts)] : [root]
     const killed: Killed[] = []
     for (const one of tree.toReversed()) {
       processes.signal(one.pid, 'SIGKILL')
@@ -137,7 +141,8 @@ function freeze(one: ProcessIdentity, processes: Processes): boolean {
 }
 
 /** Parents before children. Walks until a walk finds nobody new: whoever forked meanwhile is found in the next, and is stopped then. */
-function freezeDescendants(root: ProcessIdentity, processes: Processes): readonly ProcessIdentity[] {
+function freezeDescendants(root: ProcessIdentity, { platform, protects }: KillParts): readonly ProcessIdentity[] {
+  const { processes } = platform
   const frozen = new Map([[root.pid, root]])
   for (let round = 0, grew = true; grew && round < MAX_ROUNDS; round++) {
     grew = false
@@ -145,6 +150,7 @@ function freezeDescendants(root: ProcessIdentity, processes: Processes): readonl
       if (frozen.has(pid) || frozen.size >= MAX_KILLED) continue
       const one = processes.identity(pid)
       if (!one || isDead(one) || !frozen.has(one.ppid) || isProtected(pid, processes)) continue
+      if (protects(pid, one.exe?.path)) continue
       if (freeze(one, processes)) {
         frozen.set(pid, one)
         grew = true

@@ -11,7 +11,12 @@ import type { Order } from '../action.ts'
 import { createKillProcess } from '../kill-process.ts'
 
 const TRIES = 50
-const kill = createKillProcess({ platform: createPlatform(), stateDir: process.argv[2] ?? '', clock: systemClock })
+const kill = createKillProcess({
+  platform: createPlatform(),
+  stateDir: process.argv[2] ?? '',
+  clock: systemClock,
+  protects: () => false,
+})
 
 /** Nobody's child, so that init takes it away and its pid is free as soon as it is dead. */
 function startVictim(): { readonly pid: number; readonly startTicks: number } {

@@ -84,6 +84,7 @@ function opened(): ActionTable {
 async function open(settings: HostSettings): Promise<void> {
   await close()
   table = createActions({
+    protects: () => false,
     platform: createLinuxPlatform({
       network: { resolvConf: settings.resolvConf, leaseFolders: settings.leaseFolders },
     }),
