@@ -167,6 +167,11 @@ describe.skipIf(skipWithout(support, 7, 'the main job'))(
     it('is proved by receipts and an audit log that verify', async () => {
       const verified = await fleet.controller.cli(['audit', 'verify'])
       expect(verified.code, verified.stdout + verified.stderr).toBe(0)
+      const { receipts } = await fleet.controller.json<{ receipts: number }>(['audit', 'verify'])
+      expect(
+        receipts,
+        'accepted, applied, verified of the isolation; accepted, verified of the release',
+      ).toBeGreaterThanOrEqual(5)
     })
 
     it('accounts for every event', async () => {
