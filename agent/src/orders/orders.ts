@@ -245,7 +245,7 @@ class JournaledOrders implements Orders {
       this.#queue.unshift(waiting)
       throw thrown
     }
-    const effect = await this.#apply(actions[received.type] as Action<CommandType>, this.#orderOf(received), received)
+    const effect = await this.#apply(actions[received.type], this.#orderOf(received), received)
     try {
       this.#recordEnd(received, effect)
     } catch (thrown) {
