@@ -50,6 +50,42 @@ export class DesiredState {
     this.#changed()
   }
 
+  /** False when the disk does not take it: then it is known until the agent stops, and a crash ends in the earlier state. */
+  beginRelease(record: IsolationRecord): boolean {
+    try {
+      this.write({ phase: 'releasing', record })
+      return true
+    } catch (error) {
+      this.#log.error(LOG.stateUnwritable, { command_id: record.cmd_id, error: reasonOf(error) })
+      this.#state = { v: 1, phase: 'releasing', record, ended: this.readOrLost().ended }
+      this.#changed()
+      return false
+    }
+  }
+
+  /**
+   * Over. A disk that takes no new file may still let go of old ones, and without both files there is nothing to put back in force.
+   * Returns why a restart would isolate the host again; undefined when it would not. `isNoted`: what `beginRelease` returned.
+   */
+  endRelease(ended: Ended | undefined, isNoted: boolean): string | undefined {
+    try {
+      if (!isNoted) this.#store.removeBootFile()
+      this.write(ended ? { phase: 'none', ended } : { phase: 'none' })
+      return undefined
+    } catch (error) {
+      this.#log.error(LOG.stateUnwritable, { command_id: ended?.cmd_id, error: reasonOf(error) })
+    }
+    const earlier = this.readOrLost().ended
+    this.#state = { v: 1, phase: 'none', ended: ended ? [...earlier, ended].slice(-ENDED_KEPT) : earlier }
+    this.#changed()
+    try {
+      this.#store.clear()
+      return undefined
+    } catch (error) {
+      return reasonOf(error)
+    }
+  }
+
   /** After a write that failed: the disk knows. */
   forget(): void {
     this.#state = undefined

@@ -50,6 +50,8 @@ export interface IsolationTiming {
   /** How long a probe waits for an answer over TCP, ms. */
   readonly tcpProbeMs?: number
   readonly lease?: LeaseTiming
+  /** When a release that did not succeed is tried again, ms. */
+  readonly releaseRetryMs?: number
 }
 
 export interface Containment {

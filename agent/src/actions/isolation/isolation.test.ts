@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { IsolationEvidence } from '@firebreak/shared/commands/isolate-host.ts'
@@ -12,7 +12,7 @@ import { CONTROLLER_PORT, ISOLATE, Network } from './rig/network.ts'
 import type { Remote } from './rig/remote.ts'
 
 const missing = whyNot()
-if (missing !== undefined) console.warn(`skipped: 18 tests of host isolation, ${missing}`)
+if (missing !== undefined) console.warn(`skipped: 20 tests of host isolation, ${missing}`)
 const { host, controller, stranger, inner } = ADDRESSES
 
 describe.skipIf(missing !== undefined)('isolation of a host', () => {
@@ -301,6 +301,30 @@ describe.skipIf(missing !== undefined)('isolation of a host', () => {
     expect(await reach(stranger.v4)).toBe('timeout')
     await agent.call({ call: 'release-locally', code: 'open sesame' })
     expect(toldOf(agent, 'ended')).toMatchObject([{ cmdId, effect: { state: 'reverted', code: 'overridden' } }])
+    expect(await reach(stranger.v4)).toBe('echo')
+  })
+
+  it('can be ended on a disk that takes no new file, and stays ended after a restart', async () => {
+    const agent = await fresh()
+    await isolate(agent)
+    // No file can be written beside the state; old ones can still be removed.
+    mkdirSync(join(stateDir, 'isolation.json.new'))
+    expect(await release(agent)).toMatchObject({ state: 'verified', evidence: { ruleset_restored: true } })
+    expect(await agent.call({ call: 'containment' })).toMatchObject({ phase: 'none' })
+    expect(await reach(stranger.v4)).toBe('echo')
+    await agent.kill()
+    network.reboot(stateDir)
+    const second = await start()
+    await second.call({ call: 'resume' })
+    expect(await second.call({ call: 'containment' })).toMatchObject({ phase: 'none' })
+    expect(await reach(stranger.v4)).toBe('echo')
+  })
+
+  it('is ended after all when the rules could not be taken away at the end of its hold', async () => {
+    const agent = await fresh({ refusedDeletes: 3, timing: { releaseRetryMs: 500 } })
+    await isolate(agent, { hold_s: 3 })
+    expect(await until(() => toldOf(agent, 'ended').length > 0, 10_000)).toBe(true)
+    expect(toldOf(agent, 'ended')).toMatchObject([{ effect: { state: 'reverted', code: 'lapsed' } }])
     expect(await reach(stranger.v4)).toBe('echo')
   })
 

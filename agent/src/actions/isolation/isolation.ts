@@ -24,6 +24,7 @@ import {
 import type { Containment, IsolationOrder, IsolationParts } from './isolation-parts.ts'
 import { anchoredHere, holdFor, leftMs } from './lease.ts'
 import { LOG } from './log-names.ts'
+import { OwedRelease } from './owed-release.ts'
 import { probeIsolation, probeRelease, type ProbeParts } from './probes.ts'
 import { isolationRuleset, withoutOurTable } from './ruleset.ts'
 import { type Ended, type Ending, type IsolationRecord, IsolationStore, type IsolationState } from './state.ts'
@@ -51,12 +52,19 @@ export class Isolation {
   readonly #desired: DesiredState
   #watch: IsolationWatch | undefined
   #drifts = 0
+  readonly #owed: OwedRelease
   #tail: Promise<unknown> = Promise.resolve()
 
   constructor(parts: IsolationParts) {
     this.#parts = parts
     this.#store = new IsolationStore(parts.stateDir)
     this.#desired = new DesiredState(this.#store, parts.log, parts.onChanged)
+    this.#owed = new OwedRelease(parts, () =>
+      this.#oneByOne(async () => {
+        await this.#settled()
+        await this.#desired.tellEnded(parts.onEnded)
+      }),
+    )
   }
 
   /** Whether this host could be isolated now. Changes nothing. */
@@ -125,6 +133,7 @@ export class Isolation {
   }
 
   async stop(): Promise<void> {
+    this.#owed.stop()
     await this.#oneByOne(() => this.#stopWatch())
   }
 
@@ -270,15 +279,16 @@ export class Isolation {
     const earlier = this.#watch?.packetsBeforeDrift ?? 0
     await this.#stopWatch()
     try {
-      if (record) this.#desired.write({ phase: 'releasing', record: { ...record, ending } })
+      const isNoted = record === undefined || this.#desired.beginRelease({ ...record, ending })
       step('release.state-releasing')
-      this.#store.removeBootFile()
+      // While the state on disk says that it is isolated, so does the boot file.
+      if (isNoted) this.#store.removeBootFile()
       step('release.boot-file-removed')
       const dropped = earlier + total(await platform.firewall.counters())
       const others = withoutOurTable(await platform.firewall.ruleset())
       const free = await this.#deleteTable()
       step('release.rules-deleted')
-      if (!free.ok) return failed('action_failed', `the rules are still there: ${free.why}`)
+      if (!free.ok) return this.#notFree(record, `the rules are still there: ${free.why}`)
       const evidence = { ...comparedWithBefore(record, free.value), dropped_packets: dropped }
       const ended: Ended | undefined = record && {
         cmd_id: record.cmd_id,
@@ -286,8 +296,12 @@ export class Isolation {
         evidence,
         reported: ending.cause === 'ordered',
       }
-      this.#desired.write(ended ? { phase: 'none', ended } : { phase: 'none' })
+      const unkept = this.#desired.endRelease(ended, isNoted)
       step('release.state-cleared')
+      if (unkept !== undefined) {
+        const why = `the host is free, but would be isolated again by a restart, since its disk does not take that: ${unkept}`
+        return failed('action_failed', why, evidence)
+      }
       if (record) log.info(LOG.released, { command_id: record.cmd_id, cause: ending.cause, why: ending.why })
       const probes = await probeRelease(record?.targets ?? [], this.#probeParts(confirmMs))
       step('release.probed')
@@ -296,8 +310,14 @@ export class Isolation {
       const whole = { ...evidence, probes: all }
       return cut === undefined ? { state: 'verified', evidence: whole } : refuted(cut, whole)
     } catch (error) {
-      return failed('action_failed', reasonOf(error))
+      return this.#notFree(record, reasonOf(error))
     }
+  }
+
+  /** Not free yet: a release is owed, whoever asked for it, until the host is free or isolated anew. */
+  #notFree(record: IsolationRecord | undefined, why: string): ReleaseEffect {
+    if (record) this.#owed.owe()
+    return failed('action_failed', why)
   }
 
   async #resume(record: IsolationRecord, seenIntact: number): Promise<void> {

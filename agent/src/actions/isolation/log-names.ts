@@ -12,5 +12,6 @@ export const LOG = {
   endUnreported: 'actions.isolation.end_unreported',
   stateUnwritable: 'actions.isolation.state_unwritable',
   stateLost: 'actions.isolation.state_lost',
+  releaseFailed: 'actions.isolation.release_failed',
   leaseFailed: 'actions.isolation.lease_failed',
 } as const

@@ -160,6 +160,13 @@ export class IsolationStore {
     flushFolder(this.#folder)
   }
 
+  /** Nothing to put in force any more, for a disk that takes no new file. The earlier state until the last name is gone. */
+  clear(): void {
+    this.removeBootFile()
+    rmSync(join(this.#folder, STATE_FILE), { force: true })
+    flushFolder(this.#folder)
+  }
+
   /** Notes, without waiting for the disk, that the rules were intact at this wall time. */
   seenIntact(wallMs: number): void {
     utimesSync(join(this.#folder, STATE_FILE), wallMs / 1000, wallMs / 1000)

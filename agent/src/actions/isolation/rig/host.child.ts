@@ -7,6 +7,7 @@ import { ok, refuse, type Result } from '@firebreak/shared/result.ts'
 import type { ControllerAddress, ControllerLink } from '../../../link/controller-link.ts'
 import { silentLog } from '../../../log.ts'
 import { createLinuxPlatform } from '../../../platform/linux/linux.ts'
+import type { Platform } from '../../../platform/platform.ts'
 import { type ActionTable, createActions } from '../../actions.ts'
 import type { IsolationTiming } from '../isolation-parts.ts'
 
@@ -21,6 +22,8 @@ export interface HostSettings {
   readonly unprivileged?: boolean
   /** The state folder is mounted read-only. */
   readonly readOnlyState?: boolean
+  /** The firewall refuses so many times to let the table go. */
+  readonly refusedDeletes?: number
 }
 
 export type HostCall =
@@ -80,14 +83,22 @@ function opened(): ActionTable {
   if (!table) throw new Error('open first')
   return table
 }
+function platformOf({ resolvConf, leaseFolders, refusedDeletes = 0 }: HostSettings): Platform {
+  const platform = createLinuxPlatform({ network: { resolvConf, leaseFolders } })
+  const { firewall } = platform
+  let refused = 0
+  const deleteTable = () =>
+    refused++ < refusedDeletes
+      ? Promise.resolve(refuse('rejected', 'refused, as the test wants'))
+      : firewall.deleteTable()
+  return { ...platform, firewall: { ...firewall, deleteTable } }
+}
 /** As a start of the agent on this state. */
 async function open(settings: HostSettings): Promise<void> {
   await close()
   table = createActions({
     protects: () => false,
-    platform: createLinuxPlatform({
-      network: { resolvConf: settings.resolvConf, leaseFolders: settings.leaseFolders },
-    }),
+    platform: platformOf(settings),
     link: linkTo(settings),
     stateDir: settings.stateDir,
     clock: systemClock,
