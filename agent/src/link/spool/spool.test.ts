@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, readdirSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { FakeClock } from '@firebreak/shared/clock.fake.ts'
 import { EVENT_CLASSES, type EventClass } from '@firebreak/shared/events/classes.ts'
@@ -206,6 +206,28 @@ it('drops the oldest of the least important class first, and every drop is a gap
   const again = open(path, config)
   expect(count(again, 'inventory')).toEqual(inventory)
   await again.close()
+})
+
+it('tells what a failing disk did not take as soon as it takes something again, also when nothing more of that class comes', async () => {
+  const path = folder()
+  const spool = open(path)
+  const broken = join(path, spool.epoch, 'file')
+  rmSync(broken, { recursive: true })
+  for (const message of ['a', 'b']) spool.event(event('file', message))
+  await spool.sync()
+  expect(drain(spool, 'file')).toEqual([])
+  expect(count(spool, 'file')).toMatchObject({ produced: 2, dropped: 2 })
+  mkdirSync(broken)
+  spool.event(event('alert', 'another class'))
+  await spool.sync()
+  expect(contents(drain(spool, 'file'))).toEqual(
+    new Map([
+      [1, 'spool_full'],
+      [2, 'spool_full'],
+    ]),
+  )
+  expect(count(spool, 'file')).toMatchObject({ produced: 2, dropped: 2 })
+  await spool.close()
 })
 
 it('keeps a tenth of the disk for what the agent itself raises', async () => {

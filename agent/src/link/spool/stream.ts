@@ -143,7 +143,7 @@ export class Stream {
   /** Hands everything appended to the system. After it a kill of the process loses nothing. */
   write(): void {
     const pending = this.#pending
-    if (pending.length === 0) return
+    if (pending.length === 0 && !this.#unwritten) return
     this.#pending = []
     try {
       const { segment, fd } = this.#openActive(pending[0]?.first ?? 0)
