@@ -10,7 +10,6 @@ export const LINK_LOG = {
   badMessage: 'link.message.refused',
   trustFollowed: 'link.trust.followed',
   trustRefused: 'link.trust.refused',
-  trustExpired: 'link.trust.expired',
   resolveFailed: 'link.name.unresolved',
   eventInvalid: 'link.event.invalid',
   spoolBegan: 'link.spool.began',

@@ -5,6 +5,9 @@ import { WIRE } from '@firebreak/shared/wire/limits.ts'
 import { type AgentMessage, type ControllerMessage, parseControllerMessage } from '@firebreak/shared/wire/messages.ts'
 import type { RawData, WebSocket } from 'ws'
 
+/** The challenge, the welcome, and what may come right behind it; each at most one WebSocket message of 512 KiB. */
+const MAX_WAITING_FRAMES = 64
+
 export type MailRefusal = 'unreachable' | 'malformed' | 'too_large' | 'timeout'
 
 export interface Mail<T extends ControllerMessage['t']> {
@@ -29,6 +32,8 @@ export function openMailbox(socket: WebSocket): Mailbox {
   let closed: string | undefined
   const hear = (data: RawData, isBinary: boolean) => {
     if (!isBinary) socket.close(1003)
+    // Whoever is at the other end has not shown who it is: what it sends ahead takes no more memory than this.
+    else if (waiting.length >= MAX_WAITING_FRAMES) socket.terminate()
     else waiting.push(bufferOf(data))
     wake?.()
   }

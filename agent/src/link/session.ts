@@ -114,11 +114,13 @@ export class LiveSession {
   start(): void {
     this.#loop(WIRE.pingMs, () => this.#beat())
     this.#loop(this.#deps.statusIntervalMs, () => this.sendStatus())
-    this.sendStatus()
-    this.sendReceipts()
+    this.#guard(() => {
+      this.sendStatus()
+      this.sendReceipts()
+    })
     const early = this.#early ?? []
     this.#early = undefined
-    for (const frame of early) this.#hear(frame, true)
+    for (const frame of early) this.#guard(() => this.#hear(frame, true))
     this.#flushSoon(0)
   }
 

@@ -10,7 +10,6 @@ export const ORDERS_LOG = {
   journalDamaged: 'orders.journal.damaged',
   journalUnwritable: 'orders.journal.unwritable',
   journalRewound: 'orders.journal.rolled_back',
-  ceilingUnusable: 'orders.ceiling.unusable',
   released: 'orders.release_code.accepted',
   releaseCodeWrong: 'orders.release_code.refused',
   actionFailed: 'orders.action.failed',
