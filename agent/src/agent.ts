@@ -130,7 +130,12 @@ export async function startAgent(config: Config, deps: AgentDeps): Promise<Resul
         })
       }
     },
-    onTrust: () => expiry.look(),
+    onTrust() {
+      expiry.look()
+      table.controllersChanged().catch((thrown: unknown) => {
+        log.error(ORDERS_LOG.actionFailed, { type: 'isolate-host', step: 'follow', reason: reasonOf(thrown) })
+      })
+    },
   })
   const table = createActions({
     platform: createPlatform(),

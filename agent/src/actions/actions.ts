@@ -37,6 +37,8 @@ export interface ActionDeps {
 
 export interface ActionTable {
   readonly actions: Actions
+  /** The trust file is a newer one: an isolated host must reach the controllers that it names. Rejected: it could not be looked at. */
+  controllersChanged(): Promise<void>
   /** For `status`. */
   containment(): Containment
   /** Whether this is the one-time code that the order of the present isolation named. */
@@ -57,6 +59,7 @@ export function createActions(deps: ActionDeps): ActionTable {
       'release-host': createReleaseHost(isolation),
       'kill-process': createKillProcess({ platform, stateDir, clock, protects }),
     },
+    controllersChanged: () => isolation.follow(),
     containment: () => isolation.containment(),
     isReleaseCode: (code) => isolation.isReleaseCode(code),
     releaseLocally: (reason) => isolation.release({ cause: 'overridden', why: `freed on the host: ${reason}` }),

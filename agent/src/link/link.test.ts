@@ -214,6 +214,33 @@ function forgedBy(there: FakeController, envelope: Envelope): Envelope {
   return { ...envelope, signatures: other.trustChain[0]?.signatures ?? [] }
 }
 
+it('tells of a trust file that is newer, in the handshake or inside a session', async () => {
+  const there = await controller()
+  const stateDir = await joined(there)
+  there.rotate({})
+  let told = 0
+  connect(stateDir, { onTrust: () => told++ })
+  await there.until(() => there.sessions.length === 1)
+  await expect.poll(() => told).toBe(1)
+  there.send({ t: 'trust_update', envelope: there.rotate({}) })
+  await expect.poll(() => told).toBe(2)
+})
+
+it('does not take a connection for alive that broke down in its first moment', async () => {
+  const there = await controller()
+  const { link } = connect(await joined(there), {
+    reconnectMinMs: 60_000,
+    reconnectMaxMs: 60_000,
+    random: () => 1,
+    status() {
+      throw new Error('the disk cannot be read')
+    },
+  })
+  await there.until(() => there.sessions.length === 1)
+  await expect.poll(() => link.state().lastProblem).toContain('could not go on')
+  expect(link.state().connected).toBe(false)
+})
+
 it('leaves a controller whose key the newest trust file does not pin any more', async () => {
   const there = await controller()
   const { link } = connect(await joined(there))

@@ -195,9 +195,11 @@ class ReconnectingLink implements Link {
     }
     const { socket, peer } = channel.value
     this.#opening = channel.value
+    const trusted = trust.current().file.version
     try {
       const opened = await openSession(channel.value, this.#deps.hello(), this.#deps)
       this.#opening = undefined
+      if (trust.current().file.version !== trusted) this.#deps.onTrust()
       if (!opened.ok) {
         this.#problem(LINK_LOG.refused, { controller: target.host, code: opened.code, reason: opened.why })
         return { good: false, atLeastMs: this.#waitAfterRefusal(opened) }

@@ -12,7 +12,7 @@ import { CONTROLLER_PORT, ISOLATE, Network } from './rig/network.ts'
 import type { Remote } from './rig/remote.ts'
 
 const missing = whyNot()
-if (missing !== undefined) console.warn(`skipped: 20 tests of host isolation, ${missing}`)
+if (missing !== undefined) console.warn(`skipped: 21 tests of host isolation, ${missing}`)
 const { host, controller, stranger, inner } = ADDRESSES
 
 describe.skipIf(missing !== undefined)('isolation of a host', () => {
@@ -326,6 +326,22 @@ describe.skipIf(missing !== undefined)('isolation of a host', () => {
     expect(await until(() => toldOf(agent, 'ended').length > 0, 10_000)).toBe(true)
     expect(toldOf(agent, 'ended')).toMatchObject([{ effect: { state: 'reverted', code: 'lapsed' } }])
     expect(await reach(stranger.v4)).toBe('echo')
+  })
+
+  it('lets a controller through that a newer trust file names, also after a reboot, and nobody else', async () => {
+    const agent = await fresh()
+    await isolate(agent)
+    expect(await reach(stranger.v4)).toBe('timeout')
+    await agent.call({ call: 'follow', controllers: [{ ip: stranger.v4, port: 443 }] })
+    expect(await reach(stranger.v4)).toBe('echo')
+    expect(await reach(stranger.v4, 80)).toBe('timeout')
+    // The one before is not cut off, since the newer one may not answer yet.
+    expect(rules()).toContain(`${controller.v4} . ${CONTROLLER_PORT}`)
+    expect(agent.told.filter((one) => 'event' in one)).toEqual([])
+    await agent.kill()
+    network.reboot(stateDir)
+    expect(await reach(stranger.v4)).toBe('echo')
+    expect(await release(await start())).toMatchObject({ state: 'verified' })
   })
 
   it('is refused as unsupported before anything is touched: no right, no writable state, no controller', async () => {

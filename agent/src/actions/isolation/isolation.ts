@@ -120,6 +120,27 @@ export class Isolation {
     })
   }
 
+  /** Other controllers may be named now: those are let through too, and nobody who was let through is cut off. */
+  follow(): Promise<void> {
+    return this.#oneByOne(async () => {
+      const { phase, record } = this.#desired.read()
+      if (phase !== 'isolated' || !record) return
+      const known = await this.#parts.link.controllers()
+      const all = openAddressesOf([...known, ...record.controllers.map(withZone)])
+      if (all.length === record.controllers.length) return
+      await this.#stopWatch()
+      try {
+        const widened = { ...record, controllers: [...all], ruleset: this.#rules(all) }
+        this.#desired.write({ phase: 'isolated', record: widened })
+        this.#store.writeBootFile(widened)
+        const put = await this.#reassert()
+        if (!put.ok) this.#parts.log.error(LOG.reassertFailed, { command_id: record.cmd_id, why: put.why })
+      } finally {
+        this.#startWatch()
+      }
+    })
+  }
+
   /** At the start: what was half done is finished or taken back, what must be in force is, and it is watched. Again: nothing more. */
   resume(): Promise<void> {
     return this.#oneByOne(async () => {

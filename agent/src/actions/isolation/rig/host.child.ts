@@ -42,6 +42,8 @@ export type HostCall =
   | { readonly call: 'close' }
   | { readonly call: 'resume' | 'stop' | 'containment' }
   | { readonly call: 'release-locally'; readonly code: string }
+  /** The trust file names these controllers from now on. */
+  | { readonly call: 'follow'; readonly controllers: readonly ControllerAddress[] }
 
 /** A signed answer to a fresh nonce from any controller, over a new connection. */
 function ask(address: ControllerAddress, publicKey: KeyObject, timeoutMs: number): Promise<boolean> {
@@ -61,10 +63,12 @@ function ask(address: ControllerAddress, publicKey: KeyObject, timeoutMs: number
     })
   })
 }
+let known: readonly ControllerAddress[] = []
 function linkTo({ controllers, publicKey }: HostSettings): ControllerLink {
   const key = createPublicKey(Buffer.from(publicKey, 'base64url').toString())
+  known = controllers
   return {
-    controllers: () => Promise.resolve(controllers),
+    controllers: () => Promise.resolve(known),
     async confirm(timeoutMs): Promise<Result<number, 'unreachable' | 'bad_signature'>> {
       const start = performance.now()
       while (performance.now() - start < timeoutMs) {
@@ -150,6 +154,9 @@ async function answer(call: HostCall): Promise<unknown> {
       return actions['isolate-host'].resume()
     case 'stop':
       return actions['isolate-host'].stop()
+    case 'follow':
+      known = call.controllers
+      return local.controllersChanged()
     case 'containment':
       return local.containment()
     case 'release-locally':
