@@ -16,6 +16,7 @@ export function classOf(event: Pick<Event, 'event'>): EventClass {
   if (event.event.kind === 'state' || event.event.kind === 'metric') return 'inventory'
   switch (event.event.category[0]) {
     case 'process':
+    case 'driver':
       return 'process'
     case 'authentication':
     case 'session':

@@ -34,6 +34,18 @@ const User = closed(
         'Account in whose rights it ran, where it differs.',
       ),
     ),
+    audit: maybe(
+      closed(
+        { id: maybe(keyword('Login user id.')), name: maybe(keyword('Login account name.')) },
+        'Account that logged in at first; su and sudo do not change it (as Auditbeat says it).',
+      ),
+    ),
+    changes: maybe(
+      closed(
+        { id: maybe(keyword('User id after the change.')), name: maybe(keyword('Account name after the change.')) },
+        'What the account became.',
+      ),
+    ),
   },
   'The account behind the event.',
 )
@@ -54,12 +66,34 @@ const processFields = {
   user: maybe(User),
   hash: maybe(Hash),
 }
+const OtherProcess = closed(processFields, 'Another process.')
 const Process = closed(
   {
     ...processFields,
     end: maybe(time('When the process ended.')),
     exit_code: maybe(Type.Integer({ description: 'Exit status; 128 + n for death by signal n.' })),
     tty: maybe(keyword('Controlling terminal, such as /dev/pts/0.')),
+    session_leader: maybe(
+      closed({ pid: pid('Process id of the leader of its session.') }, 'The leader of its session, setsid(2).'),
+    ),
+    thread: maybe(
+      closed(
+        {
+          capabilities: closed(
+            {
+              effective: maybe(
+                Type.Array(keyword('One capability, such as CAP_NET_ADMIN.'), {
+                  maxItems: 64,
+                  description: 'Capabilities in effect, capabilities(7).',
+                }),
+              ),
+            },
+            'Capabilities.',
+          ),
+        },
+        'The thread that did it.',
+      ),
+    ),
     parent: maybe(closed(processFields, 'The process that started it.')),
     ancestors: maybe(
       Type.Array(
@@ -90,6 +124,8 @@ const File = closed(
     uid: maybe(keyword('Owner id.')),
     gid: maybe(keyword('Group id.')),
     inode: maybe(keyword('Inode number.')),
+    device: maybe(keyword('Device it lies on, as major:minor.')),
+    target_path: maybe(keyword('Where a link points to.')),
     mtime: maybe(time('Last change of the content.')),
     hash: maybe(Hash),
     previous: maybe(
@@ -114,6 +150,83 @@ const Endpoint = (description: string) =>
     },
     description,
   )
+const Dns = closed(
+  {
+    id: maybe(keyword('Number of the query in its packet.')),
+    type: maybe(Type.Enum(['query', 'answer'], { description: 'Which of both it is.' })),
+    question: maybe(
+      closed(
+        {
+          name: maybe(keyword('The name that was asked for.')),
+          type: maybe(keyword('Record type: A, AAAA, TXT, ...')),
+          class: maybe(keyword('Record class, as a rule IN.')),
+        },
+        'What was asked.',
+      ),
+    ),
+    answers: maybe(
+      Type.Array(
+        closed(
+          {
+            name: maybe(keyword('The name of the record.')),
+            type: maybe(keyword('Record type.')),
+            class: maybe(keyword('Record class.')),
+            data: maybe(keyword('Value of the record.')),
+            ttl: maybe(count('Seconds for which it may be remembered.')),
+          },
+          'One record of the answer.',
+        ),
+        { maxItems: 64, description: 'The records of the answer.' },
+      ),
+    ),
+    resolved_ip: maybe(
+      Type.Array(Type.String({ maxLength: 64 }), { maxItems: 64, description: 'All addresses in the answer.' }),
+    ),
+    response_code: maybe(keyword('NOERROR, NXDOMAIN, ...')),
+  },
+  'A question for a name, or its answer.',
+)
+const Namespace = (what: string) => maybe(keyword(`Inode number of the ${what} namespace.`))
+const Namespaces = closed(
+  {
+    pid: Namespace('process id'),
+    mnt: Namespace('mount'),
+    net: Namespace('network'),
+    user: Namespace('user'),
+    uts: Namespace('host name'),
+    ipc: Namespace('interprocess communication'),
+    cgroup: Namespace('control group'),
+  },
+  'Namespaces, namespaces(7).',
+)
+export const PACKAGE_STATUSES = ['intact', 'modified', 'unowned', 'unknown'] as const
+const Executable = closed(
+  {
+    inode: maybe(keyword('Inode number.')),
+    device: maybe(keyword('Device, as major:minor.')),
+    mtime: maybe(time('Last change of the content.')),
+    ctime: maybe(time('Last change of the content or of owner, mode, name.')),
+    size: maybe(count('Bytes.')),
+    mode: maybe(Type.String({ pattern: '^[0-7]{3,5}$', description: 'Permission bits, octal.' })),
+    deleted: maybe(Type.Boolean({ description: 'Its file was deleted when it was started.' })),
+    memfd: maybe(Type.Boolean({ description: 'It lies in memory only, memfd_create(2).' })),
+    package: maybe(
+      closed(
+        {
+          name: maybe(keyword('Package that owns the file.')),
+          version: maybe(keyword('Version of the package.')),
+          type: maybe(keyword('deb or rpm.')),
+          status: Type.Enum([...PACKAGE_STATUSES], {
+            description:
+              'intact: as the package shipped it; modified: not so; unowned: of no package; unknown: it could not be told.',
+          }),
+        },
+        'The package of the executable.',
+      ),
+    ),
+  },
+  'The file that a process runs.',
+)
 const Package = closed(
   {
     name: keyword('Package name.'),
@@ -134,6 +247,7 @@ export const EVENT_CATEGORIES = [
   'host',
   'package',
   'configuration',
+  'driver',
   'intrusion_detection',
 ] as const
 export const EVENT_TYPES = [
@@ -228,10 +342,13 @@ export const Event = closed(
             Type.Enum(['ingress', 'egress', 'internal', 'external', 'unknown'], { description: 'Seen from the host.' }),
           ),
           protocol: maybe(keyword('Application protocol.')),
+          bytes: maybe(count('Bytes in both directions.')),
         },
         'The traffic.',
       ),
     ),
+    dns: maybe(Dns),
+    container: maybe(closed({ id: maybe(keyword('Id of the container, from its control group.')) }, 'The container.')),
     package: maybe(Package),
     group: maybe(
       closed({ id: maybe(keyword('Group id.')), name: maybe(keyword('Group name.')) }, 'A group of accounts.'),
@@ -264,6 +381,27 @@ export const Event = closed(
                 packets: maybe(count('Packets dropped by it so far.')),
               },
               'About a containment in force on the host.',
+            ),
+          ),
+          executable: maybe(Executable),
+          namespaces: maybe(Namespaces),
+          cgroup: maybe(keyword('Path of the control group.')),
+          target: maybe(OtherProcess),
+          kernel: maybe(
+            closed(
+              {
+                call: maybe(keyword('The system call or the request in it, such as PTRACE_ATTACH or BPF_PROG_LOAD.')),
+                flags: maybe(keyword('Its flags, in words where they have some.')),
+                name: maybe(keyword('Name of the module or of the program that was loaded.')),
+                kind: maybe(keyword('Type of the program, of the file system or of the namespace.')),
+                gained: maybe(
+                  Type.Array(keyword('One capability.'), {
+                    maxItems: 64,
+                    description: 'Capabilities that were not in effect before.',
+                  }),
+                ),
+              },
+              'What was asked of the kernel.',
             ),
           ),
         },
