@@ -1,27 +1,16 @@
 /** The events of one class on disk: numbered, flushed, read in order, freed below the controller's ack. Errors of the disk become counted gaps. */
-import {
-  closeSync,
-  fdatasync,
-  fdatasyncSync,
-  ftruncateSync,
-  openSync,
-  readdirSync,
-  readSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs'
-import { join } from 'node:path'
-import { promisify } from 'node:util'
+import { unlinkSync } from 'node:fs'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import type { Gap, GapReason } from '@firebreak/shared/wire/frame.ts'
-import { flushFolder, makePrivateFolder, readIfThere, writeAtomic } from '../../disk/atomic-file.ts'
-import { encodeRecord, recordAt, recordBytesAt } from '../../disk/records.ts'
+import { makePrivateFolder } from '../../disk/atomic-file.ts'
+import { encodeRecord, type PlacedRecord } from '../../disk/records.ts'
 import { EVENT_RECORD, encodeGap, fillWithGaps, gapOf, lastNumberOf, numbersInGaps, pushGap } from './gaps.ts'
-import { isSegmentName, recoverSegment, type Segment, segmentPath, writeGapSegment } from './segment.ts'
+import { recoverSegment, type Segment, writeGapSegment } from './segment.ts'
+import { holdsEvents, SegmentList } from './segment-list.ts'
+import { SegmentReader } from './segment-reader.ts'
+import { SegmentWriter } from './segment-writer.ts'
+import { readStreamState, recoverSegments, writeStreamState } from './stream-recovery.ts'
 
-const flushData = promisify(fdatasync)
-const NO_WINDOW = { start: 0, bytes: Buffer.alloc(0) }
 /** A segment that is wholly acked is freed while it is still written to, once it is this part of a whole one. */
 const FREE_ACTIVE_FROM = 1 / 4
 
@@ -58,19 +47,24 @@ export interface StreamLog {
   damaged(path: string): void
 }
 
+interface Pending {
+  readonly bytes: Buffer
+  readonly first: number
+  readonly last: number
+  readonly gap: Gap | undefined
+}
+
 export class Stream {
   readonly #config: StreamConfig
   readonly #log: StreamLog
-  readonly #segments: Segment[] = []
-  #active: { readonly segment: Segment; readonly fd: number } | undefined
+  readonly #segments = new SegmentList()
+  readonly #reader = new SegmentReader()
+  readonly #writer: SegmentWriter
   /** Made in this turn of the event loop, not written yet. */
-  #pending: { readonly bytes: Buffer; readonly first: number; readonly last: number; readonly gap: Gap | undefined }[] =
-    []
+  #pending: Pending[] = []
   /** Numbers whose write failed; told as a gap with the next write that works. */
   #unwritten: Gap | undefined
   #last = 0
-  #written = 0
-  #durable = 0
   #sent = 0
   #maybeSent = 0
   /** No number above this can be known to a controller. */
@@ -78,34 +72,22 @@ export class Stream {
   #acked = 0
   #dropped = 0
   #droppedAcked = 0
-  #bytes = 0
-  #newNames = false
-  #syncing: Promise<void> | undefined
-  #closeLater: number[] = []
-  #reader: { path: string; fd: number; offset: number; next: number } | undefined
-  #broken = false
-  /** Part of the file that the reader stands in; records are views of it. */
-  #window: { readonly start: number; readonly bytes: Buffer } = NO_WINDOW
 
   constructor(config: StreamConfig, log: StreamLog) {
     this.#config = config
     this.#log = log
     makePrivateFolder(config.folder)
     this.#recover()
+    this.#writer = new SegmentWriter(config.folder, this.#last, (why) => log.broken(why))
   }
 
   get bytes(): number {
-    return this.#bytes
-  }
-
-  /** Highest number given out. */
-  get last(): number {
-    return this.#last
+    return this.#segments.bytes
   }
 
   /** Bytes that wait to be flushed. */
   get isDirty(): boolean {
-    return this.#pending.length > 0 || this.#durable < this.#written
+    return this.#pending.length > 0 || this.#writer.durable < this.#writer.written
   }
 
   /** Everything up to this number was acked. */
@@ -146,47 +128,35 @@ export class Stream {
     if (pending.length === 0 && !this.#unwritten) return
     this.#pending = []
     try {
-      const { segment, fd } = this.#openActive(pending[0]?.first ?? 0)
+      const segment = this.#writer.segment ?? this.#begin(this.#unwritten?.from ?? pending[0]?.first ?? 0)
       const lost = this.#unwritten
       const bytes = Buffer.concat([...(lost ? [encodeGap(lost)] : []), ...pending.map((record) => record.bytes)])
-      writeWhole(fd, bytes, segment.bytes)
+      this.#writer.append(bytes, this.#last)
       if (lost) pushGap(segment.gaps, lost)
       for (const { gap } of pending) if (gap) pushGap(segment.gaps, gap)
-      segment.last = this.#last
-      segment.bytes += bytes.length
-      this.#bytes += bytes.length
-      this.#written = this.#last
+      this.#segments.grow(segment, bytes.length)
       this.#unwritten = undefined
-      this.#broken = false
       if (segment.bytes >= this.#config.segmentBytes) this.#closeActive()
     } catch (thrown) {
-      this.#giveUp(pending)
-      if (!this.#broken) this.#log.broken(reasonOf(thrown))
-      this.#broken = true
+      this.#giveUp(pending, reasonOf(thrown))
     }
   }
 
   /** Resolves when everything written before the call survives a power cut. Only that is read for sending. */
   async sync(): Promise<void> {
     this.write()
-    while (this.#durable < this.#written && !this.#broken) {
-      this.#syncing ??= this.#syncOnce().finally(() => {
-        this.#syncing = undefined
-      })
-      const target = this.#written
-      await this.#syncing
-      if (this.#durable >= target) return
-    }
+    await this.#writer.sync()
   }
 
   /** The next unsent run of numbers that is safe on disk, or `undefined`. What it returns counts as sent. */
   next(limits: ReadLimits): ReadRun | undefined {
-    if (this.#sent >= this.#durable) return undefined
+    const { durable } = this.#writer
+    if (this.#sent >= durable) return undefined
     const lines: Uint8Array[] = []
     const gaps: Gap[] = []
     let bytes = 0
     let at = this.#sent
-    while (at < this.#durable && lines.length < limits.events && bytes < limits.bytes && gaps.length < limits.gaps) {
+    while (at < durable && lines.length < limits.events && bytes < limits.bytes && gaps.length < limits.gaps) {
       const record = this.#read(at + 1, limits.bytes)
       if (!record) break
       const gap = gapOf(record)
@@ -197,7 +167,7 @@ export class Stream {
         lines.push(record.payload)
         bytes += record.payload.length + 1
       }
-      this.#skipTo(last + 1, record.end)
+      this.#reader.skipTo(last + 1, record.end)
       at = last
     }
     if (at === this.#sent) return undefined
@@ -211,21 +181,20 @@ export class Stream {
   /** The connection is gone: what was not acked is sent again. */
   rewind(): void {
     this.#sent = this.#acked
-    this.#closeReader()
+    this.#reader.close()
   }
 
   /** Everything up to `number` is stored at the controller. False when that was never sent: the disk went back in time, or the controller errs. */
   ack(number: number): boolean {
     if (number > this.#everSent) return false
     if (number <= this.#acked) return true
-    for (const segment of this.#segments)
-      this.#droppedAcked += numbersInGaps(segment.gaps, this.#acked + 1, Math.min(number, segment.last))
+    this.#droppedAcked += this.#segments.lost(this.#acked + 1, number)
     this.#acked = number
     if (this.#sent < number) {
       this.#sent = number
-      this.#closeReader()
+      this.#reader.close()
     }
-    const active = this.#active?.segment
+    const active = this.#writer.segment
     if (
       active &&
       active.last <= number &&
@@ -233,7 +202,7 @@ export class Stream {
       this.#pending.length === 0
     )
       this.#closeActive()
-    const done = this.#segments.filter((segment) => segment.last <= number && segment !== this.#active?.segment)
+    const done = this.#segments.all.filter((segment) => segment.last <= number && segment !== this.#writer.segment)
     if (done.length === 0) return true
     this.saveState() // before the files go: the numbers must never be given out again
     for (const segment of done) this.#remove(segment)
@@ -242,15 +211,14 @@ export class Stream {
 
   /** Frees the oldest segment and leaves a gap in its place. False when there is nothing to free. */
   dropOldest(): boolean {
-    const holdsEvents = (segment: Segment) =>
-      numbersInGaps(segment.gaps, segment.first, segment.last) < segment.last - segment.first + 1
+    const { all } = this.#segments
     const victim =
-      this.#segments.find((segment) => segment.first > this.#maybeSent && holdsEvents(segment)) ??
-      this.#segments.find((segment) => segment.last > this.#acked && holdsEvents(segment))
+      all.find((segment) => segment.first > this.#maybeSent && holdsEvents(segment)) ??
+      all.find((segment) => segment.last > this.#acked && holdsEvents(segment))
     if (!victim) return false
-    if (victim === this.#active?.segment) this.#closeActive()
+    if (victim === this.#writer.segment) this.#closeActive()
     const from = Math.max(victim.first, this.#acked + 1)
-    const before = this.#segments[this.#segments.indexOf(victim) - 1]
+    const before = this.#segments.before(victim)
     const joined = before && !holdsEvents(before) && before.last + 1 === from ? before : undefined
     const old = [...(joined ? joined.gaps : []), ...victim.gaps]
     const range = { from: joined ? Math.max(joined.first, this.#acked + 1) : from, to: victim.last }
@@ -258,200 +226,97 @@ export class Stream {
     const gapSegment = writeGapSegment(this.#config.folder, fillWithGaps(old, range, 'spool_full'))
     for (const segment of joined ? [joined, victim] : [victim]) {
       if (segment.path !== gapSegment.path) this.#remove(segment)
-      else this.#forget(segment)
+      else this.#segments.forget(segment)
     }
-    this.#segments.push(gapSegment)
-    this.#segments.sort((a, b) => a.first - b.first)
-    this.#bytes += gapSegment.bytes
-    this.#closeReader()
+    this.#segments.add(gapSegment)
+    this.#reader.close()
     return true
   }
 
   /** Every unsent or unacked line in order, and the gaps between; for moving to a new epoch. */
   *unacked(): Generator<Uint8Array | Gap> {
     this.write()
-    this.#closeReader()
-    for (let at = this.#acked; at < this.#written; ) {
+    this.#reader.close()
+    for (let at = this.#acked; at < this.#writer.written; ) {
       const record = this.#read(at + 1, 256 * 1024)
       if (!record) return
       const gap = gapOf(record)
       yield gap ? { ...gap, from: at + 1 } : record.payload
       at = lastNumberOf(record) ?? at + 1
-      this.#skipTo(at + 1, record.end)
+      this.#reader.skipTo(at + 1, record.end)
     }
   }
 
   /** Remembers the ack, so that less is sent again after a restart. */
   saveState(): void {
-    writeAtomic(
-      join(this.#config.folder, 'state.json'),
-      JSON.stringify({ acked: this.#acked, dropped_acked: this.#droppedAcked }),
-    )
+    writeStreamState(this.#config.folder, { acked: this.#acked, droppedAcked: this.#droppedAcked })
   }
 
   async close(): Promise<void> {
     await this.sync()
-    await this.#syncing
+    await this.#writer.settled()
     this.#closeActive()
-    this.#closeReader()
+    this.#reader.close()
     this.saveState()
   }
 
   #recover(): void {
-    const state = readState(join(this.#config.folder, 'state.json'))
+    const { folder } = this.#config
+    const state = readStreamState(folder)
     this.#acked = state.acked
     this.#droppedAcked = state.droppedAcked
-    const { folder } = this.#config
-    for (const name of readdirSync(folder).filter(isSegmentName))
-      if (statSync(join(folder, name)).size === 0) unlinkSync(join(folder, name)) // killed before the first write
-    const names = readdirSync(folder).filter(isSegmentName).sort()
-    let next: number | undefined
-    for (const [i, name] of names.entries()) {
-      const path = join(folder, name)
-      const recovered = recoverSegment(path, next, i === names.length - 1)
-      if (!recovered) continue
-      const { segment, damaged } = recovered
-      if (damaged) this.#log.damaged(path)
-      next = segment.last + 1
-      this.#segments.push(segment)
-      this.#bytes += segment.bytes
-    }
-    const first = this.#segments[0]
-    if (first && first.first > this.#acked + 1) {
-      const gap: Gap = { from: this.#acked + 1, to: first.first - 1, reason: 'spool_damaged' }
-      const missing = writeGapSegment(this.#config.folder, [gap])
-      this.#log.damaged(missing.path)
-      this.#segments.unshift(missing)
-      this.#bytes += missing.bytes
-    }
-    this.#last = Math.max(this.#acked, this.#segments.at(-1)?.last ?? 0)
-    this.#written = this.#last
-    this.#durable = this.#last
+    for (const segment of recoverSegments(folder, this.#acked, (path) => this.#log.damaged(path)))
+      this.#segments.add(segment)
+    const { all } = this.#segments
+    this.#last = Math.max(this.#acked, all.at(-1)?.last ?? 0)
     this.#everSent = this.#last
     this.#sent = this.#acked
-    this.#dropped = this.#droppedAcked
+    this.#dropped = this.#droppedAcked + this.#segments.lost(this.#acked + 1, this.#last)
     let maybeSentBytes = 0
-    for (const segment of this.#segments) {
-      this.#dropped += numbersInGaps(segment.gaps, this.#acked + 1, segment.last)
+    for (const segment of all) {
       if (maybeSentBytes < this.#config.maybeSentBytes) this.#maybeSent = segment.last
       maybeSentBytes += segment.bytes
     }
-    if (this.#segments.length > 0) this.#newNames = true
-    for (const segment of this.#segments.filter((old) => old.last <= this.#acked)) this.#remove(segment)
+    for (const segment of all.filter((old) => old.last <= this.#acked)) this.#remove(segment)
   }
 
-  #openActive(first: number): { readonly segment: Segment; readonly fd: number } {
-    if (this.#active) return this.#active
-    const from = this.#unwritten?.from ?? first
-    const path = segmentPath(this.#config.folder, from)
-    const fd = openSync(path, 'wx', 0o600)
-    const segment: Segment = { path, first: from, last: from - 1, bytes: 0, gaps: [] }
-    this.#segments.push(segment)
-    this.#newNames = true
-    this.#active = { segment, fd }
-    return this.#active
+  #begin(first: number): Segment {
+    const segment = this.#writer.begin(first)
+    this.#segments.add(segment)
+    return segment
   }
 
   #closeActive(): void {
-    const active = this.#active
-    if (!active) return
-    this.#active = undefined
-    try {
-      if (this.#durable < this.#written) fdatasyncSync(active.fd)
-    } catch (thrown) {
-      this.#log.broken(reasonOf(thrown))
-    }
-    // A flush may be running on this descriptor in another thread; it is closed when that has ended.
-    if (this.#syncing) this.#closeLater.push(active.fd)
-    else closeSync(active.fd)
-    if (active.segment.bytes === 0) this.#remove(active.segment)
+    const empty = this.#writer.close()
+    if (empty) this.#remove(empty)
   }
 
-  async #syncOnce(): Promise<void> {
-    const target = this.#written
-    try {
-      if (this.#newNames) {
-        flushFolder(this.#config.folder)
-        this.#newNames = false
-      }
-      if (this.#active) await flushData(this.#active.fd)
-      this.#durable = Math.max(this.#durable, target)
-    } catch (thrown) {
-      if (!this.#broken) this.#log.broken(reasonOf(thrown))
-      this.#broken = true
-    } finally {
-      for (const fd of this.#closeLater.splice(0)) closeSync(fd)
-    }
-  }
-
-  /** The write failed: the file is taken back to its last whole record and the numbers become a gap. */
-  #giveUp(pending: readonly { readonly first: number; readonly last: number; readonly gap: Gap | undefined }[]): void {
-    const active = this.#active
-    if (active) {
-      try {
-        ftruncateSync(active.fd, active.segment.bytes)
-      } catch (thrown) {
-        this.#log.broken(reasonOf(thrown)) // what is torn there is found and counted at the next start
-      }
-      this.#closeActive()
-    }
+  /** The write failed: its numbers become a gap. */
+  #giveUp(pending: readonly Pending[], why: string): void {
+    const empty = this.#writer.takeBack(why)
+    if (empty) this.#remove(empty)
     const first = pending[0]?.first ?? 0
     for (const { gap, first: from, last } of pending) if (!gap) this.#dropped += last - from + 1
     this.#unwritten = { from: this.#unwritten?.from ?? first, to: this.#last, reason: 'spool_full' }
   }
 
   /** The record in which `number` lies. A damaged segment is repaired on the way. */
-  #read(number: number, readAhead: number) {
+  #read(number: number, readAhead: number): PlacedRecord | undefined {
     for (let attempt = 0; attempt < 2; attempt++) {
-      const segment = this.#segments.find(({ first, last }) => first <= number && number <= last)
+      const segment = this.#segments.holding(number)
       if (!segment) return undefined
-      let offset = this.#reader?.path === segment.path && this.#reader.next === number ? this.#reader.offset : 0
-      for (;;) {
-        const record = this.#readAt(segment, offset, readAhead)
-        if (!record) break
-        const last = lastNumberOf(record)
-        if (last === undefined) break
-        if (last >= number) return record
-        offset = record.end
-      }
+      const record = this.#reader.find(segment, number, readAhead)
+      if (record) return record
       this.#repair(segment)
     }
     return undefined
   }
 
-  #readAt(segment: Segment, offset: number, readAhead: number) {
-    if (this.#reader?.path !== segment.path) {
-      this.#closeReader()
-      this.#reader = { path: segment.path, fd: openSync(segment.path, 'r'), offset: 0, next: segment.first }
-    }
-    let need = readAhead
-    for (;;) {
-      const { start, bytes } = this.#window
-      const at = offset - start
-      if (at >= 0 && at < bytes.length) {
-        const record = recordAt(bytes, at)
-        if (record) return { ...record, start: offset, end: start + record.end }
-        const whole = recordBytesAt(bytes, at)
-        if (start + bytes.length >= segment.bytes || (whole !== undefined && at + whole <= bytes.length))
-          return undefined
-        need = Math.max(need, whole ?? 0)
-      } else if (offset >= segment.bytes) return undefined
-      const window = Buffer.allocUnsafe(Math.min(need, segment.bytes - offset))
-      const got = readSync(this.#reader.fd, window, 0, window.length, offset)
-      if (got < window.length && got <= bytes.length - at) return undefined // the file is shorter than it was
-      this.#window = { start: offset, bytes: window.subarray(0, got) }
-    }
-  }
-
-  #skipTo(next: number, offset: number): void {
-    if (this.#reader) Object.assign(this.#reader, { next, offset })
-  }
-
   #repair(segment: Segment): void {
-    if (segment === this.#active?.segment) this.#closeActive()
-    this.#closeReader()
+    if (segment === this.#writer.segment) this.#closeActive()
+    this.#reader.close()
     this.#log.damaged(segment.path)
-    this.#forget(segment)
+    this.#segments.forget(segment)
     const pieces: Segment[] = []
     const recovered = recoverSegment(segment.path, segment.first, false)?.segment
     if (recovered) pieces.push(recovered)
@@ -461,47 +326,17 @@ export class Stream {
     this.#dropped -= numbersInGaps(segment.gaps, this.#acked + 1, segment.last)
     for (const piece of pieces) {
       this.#dropped += numbersInGaps(piece.gaps, this.#acked + 1, piece.last)
-      this.#segments.push(piece)
-      this.#bytes += piece.bytes
-    }
-    this.#segments.sort((a, b) => a.first - b.first)
-  }
-
-  #forget(segment: Segment): void {
-    const at = this.#segments.indexOf(segment)
-    if (at !== -1) {
-      this.#segments.splice(at, 1)
-      this.#bytes -= segment.bytes
+      this.#segments.add(piece)
     }
   }
 
   #remove(segment: Segment): void {
-    if (this.#reader?.path === segment.path) this.#closeReader()
-    this.#forget(segment)
+    this.#reader.closeIf(segment.path)
+    this.#segments.forget(segment)
     try {
       unlinkSync(segment.path)
     } catch (thrown) {
       if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') this.#log.broken(reasonOf(thrown))
     }
   }
-
-  #closeReader(): void {
-    if (this.#reader) closeSync(this.#reader.fd)
-    this.#reader = undefined
-    this.#window = NO_WINDOW
-  }
-}
-
-function writeWhole(fd: number, bytes: Buffer, position: number): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at, bytes.length - at, position + at)
-}
-
-function readState(path: string): { acked: number; droppedAcked: number } {
-  const text = readIfThere(path)
-  if (!text) return { acked: 0, droppedAcked: 0 }
-  const parsed = JSON.parse(text.toString('utf8')) as { acked?: unknown; dropped_acked?: unknown }
-  const { acked, dropped_acked: droppedAcked } = parsed
-  if (!Number.isSafeInteger(acked) || !Number.isSafeInteger(droppedAcked))
-    throw new SyntaxError(`${path} holds no counts`)
-  return { acked: acked as number, droppedAcked: droppedAcked as number }
 }
