@@ -22,7 +22,7 @@ const COMPRESS_FROM_BYTES = 1_024
 const SIGNATURE_BYTES = 64
 const BATCH_PAYLOAD_TYPE = 'application/vnd.firebreak.batch'
 
-/** Why events with numbers of their own are not there. Closed. */
+/** Why events with numbers of their own are not there. Closed; spools on disk hold places in this list, so words are only added at the end. */
 export const GAP_REASONS = [
   'spool_full',
   'collector_overflow',
@@ -30,13 +30,33 @@ export const GAP_REASONS = [
   'too_large',
   'spool_damaged',
   'invalid',
+  /** Older than the spool keeps events. */
+  'spool_aged',
+  /** Freed because the file system of the spool had become too full. */
+  'disk_low',
+  /** The disk did not take them. */
+  'disk_failed',
+  /** The numbers of an epoch could not be read any more; how many there were is not known. */
+  'epoch_lost',
 ] as const
 export type GapReason = (typeof GAP_REASONS)[number]
 
 const Counter = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })
-/** Numbers that will never come, both ends included. */
+const TimeMs = Type.Integer({
+  minimum: 0,
+  maximum: Number.MAX_SAFE_INTEGER,
+  description: 'ms since 1970, by the host.',
+})
+const Chain = Type.Integer({ minimum: 0, maximum: 0xffff_ffff })
+/** Numbers that will never come, both ends included, and when what they stand for happened. */
 export const Gap = Type.Object(
-  { from: Counter, to: Counter, reason: Type.Enum([...GAP_REASONS]) },
+  {
+    from: Counter,
+    to: Counter,
+    reason: Type.Enum([...GAP_REASONS]),
+    first_at: Type.Optional(TimeMs),
+    last_at: Type.Optional(TimeMs),
+  },
   { additionalProperties: false },
 )
 export type Gap = Type.Static<typeof Gap>
@@ -51,6 +71,9 @@ export const BatchHeader = Type.Object(
     count: Type.Integer({ minimum: 0, maximum: WIRE.maxBatchEvents, description: 'Events in the body.' }),
     body_bytes: Type.Integer({ minimum: 0, maximum: WIRE.maxBatchBytes, description: 'Bytes of the body, decoded.' }),
     gaps: Type.Array(Gap, { maxItems: 256 }),
+    chain_before: Type.Optional(Chain),
+    /** Checksum over every record of the stream up to `last_seq`: two machines that go by one key differ in it. */
+    chain: Type.Optional(Chain),
   },
   { additionalProperties: false },
 )

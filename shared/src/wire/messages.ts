@@ -2,6 +2,7 @@
 import { Type, type TProperties } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { EVENT_CLASSES } from '../events/classes.ts'
+import { SourceStatus } from '../events/coverage.ts'
 import { AGENT_ID_PATTERN, UUID_PATTERN } from '../ids.ts'
 import { type Result, ok, refuse } from '../result.ts'
 import { type JsonRefusal, parseStrictJson } from './strict-json.ts'
@@ -28,6 +29,11 @@ const Envelope = Type.Object(
   { additionalProperties: false },
 )
 const Class = Type.Enum([...EVENT_CLASSES])
+const TimeMs = Type.Integer({
+  minimum: 0,
+  maximum: Number.MAX_SAFE_INTEGER,
+  description: 'ms since 1970, by the host.',
+})
 
 /** Facts of a host that help a person to recognise it; never its identity. */
 export const HostFacts = Type.Object(
@@ -46,7 +52,10 @@ export const HostFacts = Type.Object(
 )
 export type HostFacts = Type.Static<typeof HostFacts>
 
-/** produced = stored + spooled + dropped, per class and epoch; `stored` is the controller's to know. */
+/**
+ * produced = stored + spooled + dropped, per class and epoch; `stored` is the controller's to know. An epoch that has ended has `moved`,
+ * the events that go on in a later one: produced = stored + dropped + moved then, for good.
+ */
 export const StreamCount = Type.Object(
   {
     epoch: Type.String({ pattern: UUID_PATTERN }),
@@ -54,6 +63,7 @@ export const StreamCount = Type.Object(
     produced: Counter,
     spooled: Counter,
     dropped: Counter,
+    moved: Type.Optional(Counter),
   },
   { additionalProperties: false },
 )
@@ -71,6 +81,19 @@ export const CollectorStatus = Type.Object(
   { additionalProperties: false },
 )
 export type CollectorStatus = Type.Static<typeof CollectorStatus>
+
+/** One life of the agent's process, so that times without it are known, and two machines with one key are told apart. */
+export const AgentRun = Type.Object(
+  {
+    id: Type.String({ pattern: UUID_PATTERN, description: 'Made at the start of the process.' }),
+    started_ms: TimeMs,
+    booted_ms: TimeMs,
+    /** When the life before gave its last sign; absent at the first start. */
+    last_alive_ms: Type.Optional(TimeMs),
+  },
+  { additionalProperties: false },
+)
+export type AgentRun = Type.Static<typeof AgentRun>
 
 /** unknown: the agent cannot read its own state; the rules are left as they are. */
 export const CONTAINMENT_PHASES = ['none', 'applying', 'isolated', 'releasing', 'unknown'] as const
@@ -93,13 +116,16 @@ export const AgentMessage = Type.Union([
     facts: HostFacts,
     command: Type.Object({ lease: Counter, seq: Counter }, { additionalProperties: false }),
     receipt_seq: Counter,
-    streams: Type.Array(StreamCount, { maxItems: 16 }),
+    streams: Type.Array(StreamCount, { maxItems: 64 }),
+    run: Type.Optional(AgentRun),
   }),
   message('proof', { sig: Signature }),
   message('receipt', { envelope: Envelope }),
   message('status', {
-    streams: Type.Array(StreamCount, { maxItems: 16 }),
+    streams: Type.Array(StreamCount, { maxItems: 64 }),
     collectors: Type.Array(CollectorStatus, { maxItems: 32 }),
+    sources: Type.Optional(Type.Array(SourceStatus, { maxItems: 32 })),
+    at_ms: Type.Optional(TimeMs),
     containment: Type.Object(
       {
         phase: Type.Enum([...CONTAINMENT_PHASES]),
@@ -153,7 +179,13 @@ export const ControllerMessage = Type.Union([
     session: Hex64,
     cursors: Type.Array(
       Type.Object(
-        { epoch: Type.String({ pattern: UUID_PATTERN }), class: Class, seq: Counter },
+        {
+          epoch: Type.String({ pattern: UUID_PATTERN }),
+          class: Class,
+          seq: Counter,
+          /** As the batch said that ended there. */
+          chain: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffff_ffff })),
+        },
         { additionalProperties: false },
       ),
       { maxItems: 64 },
