@@ -17,6 +17,7 @@ export function classOf(event: Pick<Event, 'event'>): EventClass {
   switch (event.event.category[0]) {
     case 'process':
     case 'driver':
+    case 'library':
       return 'process'
     case 'authentication':
     case 'session':
@@ -24,6 +25,7 @@ export function classOf(event: Pick<Event, 'event'>): EventClass {
     case 'network':
       return 'network'
     case 'file':
+    case 'registry':
       return 'file'
     default:
       return 'inventory'

@@ -3,31 +3,41 @@
  * (`README.md` of this folder is generated from it). Times are ISO 8601 UTC; sizes are bytes; durations say their unit.
  * Source: Elastic Common Schema reference 9.x, field sets base, event, process, file, source, destination, network, user, host.
  */
-import { Type, type TProperties, type TSchema } from 'typebox'
+import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { closed, count, FIELD_LIMITS, keyword, maybe, text } from './field-kinds.ts'
+import { Auditd, Imported, Pe, Recorded, Registry, Winlog } from './recorded-fields.ts'
 
-/** Longest value of a field, in UTF-16 units; longer ones are cut by the sender and listed in `firebreak.truncated`. */
-export const FIELD_LIMITS = { keyword: 4_096, text: 32_768, list: 512, depth: 16 } as const
+export { FIELD_LIMITS } from './field-kinds.ts'
 
-const keyword = (description: string) => Type.String({ maxLength: FIELD_LIMITS.keyword, description })
-const text = (description: string) => Type.String({ maxLength: FIELD_LIMITS.text, description })
-const count = (description: string) => Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description })
 const pid = (description: string) => Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, description })
 const port = (description: string) => Type.Integer({ minimum: 0, maximum: 65_535, description })
 const time = (description: string) =>
   Type.String({ maxLength: 40, pattern: String.raw`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$`, description })
-const closed = <T extends TProperties>(properties: T, description: string) =>
-  Type.Object(properties, { additionalProperties: false, description })
-const maybe = <T extends TSchema>(schema: T) => Type.Optional(schema)
 
 const Hash = closed(
-  { sha256: maybe(Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the file, hexadecimal.' })) },
+  {
+    sha256: maybe(Type.String({ pattern: '^[0-9a-f]{64}$', description: 'SHA-256 of the file, hexadecimal.' })),
+    sha1: maybe(Type.String({ pattern: '^[0-9a-f]{40}$', description: 'SHA-1 of the file, hexadecimal.' })),
+    md5: maybe(Type.String({ pattern: '^[0-9a-f]{32}$', description: 'MD5 of the file, hexadecimal.' })),
+  },
   'Digests of a file.',
 )
 const User = closed(
   {
     id: maybe(keyword('Numeric user id, as text.')),
     name: maybe(keyword('Account name.')),
+    domain: maybe(keyword('Domain of the account.')),
+    target: maybe(
+      closed(
+        {
+          id: maybe(keyword('User id.')),
+          name: maybe(keyword('Account name.')),
+          domain: maybe(keyword('Domain of the account.')),
+        },
+        'Account that it was done to.',
+      ),
+    ),
     effective: maybe(
       closed(
         { id: maybe(keyword('Effective user id.')), name: maybe(keyword('Effective account name.')) },
@@ -65,6 +75,7 @@ const processFields = {
   start: maybe(time('When the process started.')),
   user: maybe(User),
   hash: maybe(Hash),
+  pe: maybe(Pe),
 }
 const OtherProcess = closed(processFields, 'Another process.')
 const Process = closed(
@@ -249,6 +260,13 @@ export const EVENT_CATEGORIES = [
   'configuration',
   'driver',
   'intrusion_detection',
+  'registry',
+  'library',
+  'malware',
+  'api',
+  'database',
+  'web',
+  'threat',
 ] as const
 export const EVENT_TYPES = [
   'start',
@@ -296,6 +314,7 @@ export const Event = closed(
           Type.Number({ minimum: 0, description: 'How long it took, ms (ECS event.duration is ns).' }),
         ),
         reason: maybe(text('Why, in words.')),
+        code: maybe(keyword('Number or name that the source gives this kind of event, such as 4688.')),
         id: maybe(keyword('Set by the controller: agent, epoch, class and sequence number.')),
         ingested: maybe(time('Set by the controller: when it was taken in.')),
       },
@@ -348,6 +367,20 @@ export const Event = closed(
       ),
     ),
     dns: maybe(Dns),
+    dll: maybe(
+      closed(
+        {
+          path: maybe(keyword('Path of the library.')),
+          name: maybe(keyword('Name.')),
+          hash: maybe(Hash),
+          pe: maybe(Pe),
+        },
+        'A library that was loaded.',
+      ),
+    ),
+    registry: maybe(Registry),
+    winlog: maybe(Winlog),
+    auditd: maybe(Auditd),
     container: maybe(closed({ id: maybe(keyword('Id of the container, from its control group.')) }, 'The container.')),
     package: maybe(Package),
     group: maybe(
@@ -383,6 +416,8 @@ export const Event = closed(
               'About a containment in force on the host.',
             ),
           ),
+          import: maybe(Imported),
+          record: maybe(Recorded),
           executable: maybe(Executable),
           namespaces: maybe(Namespaces),
           cgroup: maybe(keyword('Path of the control group.')),

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import { type Event, FIELD_LIMITS } from './event.ts'
 
-const TEXT_FIELDS = new Set(['command_line', 'args', 'message', 'reason'])
+const TEXT_FIELDS = new Set(['command_line', 'args', 'message', 'reason', 'strings'])
+/** Below these every field may be a text: what they are called is up to others. */
+const TEXT_OBJECTS = ['winlog.event_data.', 'winlog.user_data.', 'auditd.data.', 'firebreak.record.']
 
 /**
  * Cuts every text of an event to its limit and says so in `firebreak.truncated` (field, whole length in bytes, SHA-256 of the whole),
@@ -17,7 +19,7 @@ export function truncateEvent(event: Event): Event {
 
 function cutValue(value: unknown, path: string, cuts: { field: string; bytes: number; sha256: string }[]): unknown {
   if (typeof value === 'string') {
-    const limit = TEXT_FIELDS.has(lastName(path)) ? FIELD_LIMITS.text : FIELD_LIMITS.keyword
+    const limit = isText(path) ? FIELD_LIMITS.text : FIELD_LIMITS.keyword
     if (value.length <= limit) return value
     const whole = Buffer.from(value, 'utf8')
     cuts.push({ field: path, bytes: whole.length, sha256: createHash('sha256').update(whole).digest('hex') })
@@ -55,6 +57,10 @@ function wholeList(field: string, list: readonly unknown[]): { field: string; by
 function cutAtCharacter(value: string, limit: number): string {
   const last = value.charCodeAt(limit - 1)
   return value.slice(0, last >= 0xd800 && last <= 0xdbff ? limit - 1 : limit)
+}
+
+function isText(path: string): boolean {
+  return TEXT_FIELDS.has(lastName(path)) || TEXT_OBJECTS.some((object) => path.startsWith(object))
 }
 
 function lastName(path: string): string {
