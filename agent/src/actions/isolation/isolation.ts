@@ -4,7 +4,6 @@
  * state, never in between. Why the steps come in this order: README.md of the room above.
  */
 import type { Failure, Refusal } from '@firebreak/shared/commands/command.ts'
-import type { IsolationEvidence } from '@firebreak/shared/commands/isolate-host.ts'
 import { ok, reasonOf, refuse, type Result } from '@firebreak/shared/result.ts'
 import type { Effect } from '../action.ts'
 import { openAddressesOf, type OpenAddress } from './controller-address.ts'
@@ -22,22 +21,20 @@ import {
   sha256,
 } from './evidence.ts'
 import type { Containment, IsolationOrder, IsolationParts } from './isolation-parts.ts'
-import { anchoredHere, holdFor, leftMs } from './lease.ts'
+import { anchoredHere, holdFor } from './lease.ts'
 import { LOG } from './log-names.ts'
 import { OwedRelease } from './owed-release.ts'
-import { probeIsolation, probeRelease, type ProbeParts } from './probes.ts'
-import { isolationRuleset, withoutOurTable } from './ruleset.ts'
+import { probeRelease } from './probes.ts'
+import { MAX_PROBES, PROBE_CONFIRM_MS, RulesInForce } from './rules-in-force.ts'
+import { withoutOurTable } from './ruleset.ts'
 import { type Ended, type Ending, type IsolationRecord, IsolationStore, type IsolationState } from './state.ts'
 import { foreignTargets } from './targets.ts'
-import { isolationVerdict, mustBeOpen } from './verdict.ts'
+import { mustBeOpen } from './verdict.ts'
 import { IsolationWatch } from './watch.ts'
 
 const CONFIRM_MS = 13_000
 const LAPSE_S = 15
-const DELETE_TRIES = 3
-const MAX_PROBES = 32
-/** How long a probe waits for the controller; right after a start the connection may still have to be made. */
-const PROBE_CONFIRM_MS = 2_500
+/** How long a probe waits for the controller right after a start: the connection may still have to be made. */
 const START_CONFIRM_MS = 15_000
 
 type IsolateEffect = Effect<'isolate-host'>
@@ -50,6 +47,7 @@ export class Isolation {
   readonly #parts: IsolationParts
   readonly #store: IsolationStore
   readonly #desired: DesiredState
+  readonly #rules: RulesInForce
   #watch: IsolationWatch | undefined
   #drifts = 0
   readonly #owed: OwedRelease
@@ -59,6 +57,7 @@ export class Isolation {
     this.#parts = parts
     this.#store = new IsolationStore(parts.stateDir)
     this.#desired = new DesiredState(this.#store, parts.log, parts.onChanged)
+    this.#rules = new RulesInForce(parts, this.#desired, () => this.#watch?.packetsBeforeDrift ?? 0)
     this.#owed = new OwedRelease(parts, () =>
       this.#oneByOne(async () => {
         await this.#settled()
@@ -71,7 +70,7 @@ export class Isolation {
   async check(): Promise<Result<void, Refusal>> {
     const { platform, link } = this.#parts
     const controllers = openAddressesOf(await link.controllers())
-    const can = await platform.firewall.canRun(this.#rules(controllers, LAPSE_S))
+    const can = await platform.firewall.canRun(this.#rules.rules(controllers, LAPSE_S))
     if (!can.ok) return can
     const unwritable = this.#store.unwritable()
     if (unwritable !== undefined) return refuse('unsupported', `the state folder cannot be written: ${unwritable}`)
@@ -83,7 +82,7 @@ export class Isolation {
     return this.#oneByOne(async () => {
       const state = await this.#settled()
       const present = state.phase === 'isolated' ? state.record : undefined
-      if (present?.cmd_id === order.cmdId) return this.#prove(present)
+      if (present?.cmd_id === order.cmdId) return this.#rules.prove(present)
       const controllers = openAddressesOf(await this.#parts.link.controllers())
       if (controllers.length === 0) return failed('action_failed', 'no address of a controller is known')
       return present ? this.#renew(order, present, controllers, report) : this.#isolate(order, controllers, report)
@@ -103,7 +102,7 @@ export class Isolation {
   verify(cmdId: string): Promise<IsolateEffect> {
     return this.#oneByOne(async () => {
       const { phase, record } = await this.#settled()
-      if (phase === 'isolated' && record?.cmd_id === cmdId) return this.#prove(record)
+      if (phase === 'isolated' && record?.cmd_id === cmdId) return this.#rules.prove(record)
       return failed('overridden', 'this isolation is not in force')
     })
   }
@@ -130,10 +129,10 @@ export class Isolation {
       if (all.length === record.controllers.length) return
       await this.#stopWatch()
       try {
-        const widened = { ...record, controllers: [...all], ruleset: this.#rules(all) }
+        const widened = { ...record, controllers: [...all], ruleset: this.#rules.rules(all) }
         this.#desired.write({ phase: 'isolated', record: widened })
         this.#store.writeBootFile(widened)
-        const put = await this.#reassert()
+        const put = await this.#rules.reassert()
         if (!put.ok) this.#parts.log.error(LOG.reassertFailed, { command_id: record.cmd_id, why: put.why })
       } finally {
         this.#startWatch()
@@ -168,7 +167,7 @@ export class Isolation {
     await this.resume()
     return this.#oneByOne(async () => {
       const { phase, record, ended } = this.#desired.read()
-      if (phase === 'isolated' && record?.cmd_id === cmdId) return this.#prove(record, START_CONFIRM_MS)
+      if (phase === 'isolated' && record?.cmd_id === cmdId) return this.#rules.prove(record, START_CONFIRM_MS)
       return ended.find((one) => one.cmd_id === cmdId)
     })
   }
@@ -183,7 +182,7 @@ export class Isolation {
     try {
       const { phase, record } = this.#desired.read()
       if (!record) return { phase, drift_count }
-      return { phase, command_id: record.cmd_id, expires_at: this.#expiresAt(record), drift_count }
+      return { phase, command_id: record.cmd_id, expires_at: this.#rules.expiresAt(record), drift_count }
     } catch {
       return { phase: 'unknown', drift_count }
     }
@@ -203,7 +202,7 @@ export class Isolation {
       this.#desired.write({ phase: 'applying', record })
       order.step('isolate.before-recorded')
       const start = clock.monotonic()
-      const applied = await platform.firewall.apply(this.#rules(controllers, lapseAfterS))
+      const applied = await platform.firewall.apply(this.#rules.rules(controllers, lapseAfterS))
       record = { ...record, applied_ms: clock.monotonic() - start }
       order.step('isolate.rules-applied')
       if (!applied.ok) return await this.#rollBack(record, 'action_failed', applied.why)
@@ -252,16 +251,16 @@ export class Isolation {
     try {
       this.#store.writeBootFile(decided)
       order.step('isolate.boot-file-written')
-      const put = await this.#reassert()
+      const put = await this.#rules.reassert()
       order.step('isolate.rules-made-permanent')
-      if (!put.ok) return refuted(put.why, await this.#evidence(decided))
+      if (!put.ok) return refuted(put.why, await this.#rules.evidence(decided))
       const closed = await network.closeConnections(decided.controllers)
       const now = this.#desired.record()
       const record = closed === undefined ? now : { ...now, sockets_closed: closed }
       this.#desired.write({ phase: 'isolated', record })
       order.step('isolate.connections-closed')
-      const applied = { state: 'applied', evidence: await this.#evidence(record) } as const
-      const [effect] = await Promise.all([this.#prove(record), report(applied)])
+      const applied = { state: 'applied', evidence: await this.#rules.evidence(record) } as const
+      const [effect] = await Promise.all([this.#rules.prove(record), report(applied)])
       order.step('isolate.probed')
       return effect
     } catch (error) {
@@ -273,7 +272,7 @@ export class Isolation {
 
   async #rollBack(record: IsolationRecord, code: Failure, why: string): Promise<IsolateEffect> {
     const { log } = this.#parts
-    const free = await this.#deleteTable()
+    const free = await this.#rules.deleteTable()
     if (!free.ok) {
       // The state stays `applying`: the next start tries again, and meanwhile unconfirmed rules lapse in the kernel.
       log.error(LOG.rollBackUnverified, { command_id: record.cmd_id, why: free.why })
@@ -307,7 +306,7 @@ export class Isolation {
       step('release.boot-file-removed')
       const dropped = earlier + total(await platform.firewall.counters())
       const others = withoutOurTable(await platform.firewall.ruleset())
-      const free = await this.#deleteTable()
+      const free = await this.#rules.deleteTable()
       step('release.rules-deleted')
       if (!free.ok) return this.#notFree(record, `the rules are still there: ${free.why}`)
       const evidence = { ...comparedWithBefore(record, free.value), dropped_packets: dropped }
@@ -324,7 +323,7 @@ export class Isolation {
         return failed('action_failed', why, evidence)
       }
       if (record) log.info(LOG.released, { command_id: record.cmd_id, cause: ending.cause, why: ending.why })
-      const probes = await probeRelease(record?.targets ?? [], this.#probeParts(confirmMs))
+      const probes = await probeRelease(record?.targets ?? [], this.#rules.probeParts(confirmMs))
       step('release.probed')
       const all = [rulesetProbe(evidence.ruleset_restored, others, free.value), ...probes].slice(0, MAX_PROBES)
       const cut = mustBeOpen(probes)
@@ -348,7 +347,7 @@ export class Isolation {
     this.#desired.write({ phase: 'isolated', record: anchored })
     this.#store.writeBootFile(anchored)
     if (!intact) {
-      const put = await this.#reassert()
+      const put = await this.#rules.reassert()
       // Without a digest the crash was before the rules were permanent: then nobody has touched them.
       if (put.ok && record.table_sha256 !== undefined) {
         this.#drifts++
@@ -370,47 +369,6 @@ export class Isolation {
     return this.#desired.read()
   }
 
-  async #prove(record: IsolationRecord, confirmMs = PROBE_CONFIRM_MS): Promise<IsolateEffect> {
-    const proof = await probeIsolation(record.targets, this.#probeParts(confirmMs))
-    const intact = isTable(record, await this.#parts.platform.firewall.table())
-    const evidence = { ...(await this.#evidence(record)), probes: proof.probes.slice(0, MAX_PROBES) }
-    const verdict = isolationVerdict(proof, intact)
-    return verdict.ok ? { state: 'verified', evidence } : refuted(verdict.why, evidence)
-  }
-
-  /** The permanent rules of the record in force, and what the kernel makes of them noted. */
-  async #reassert(): Promise<Result<void, 'rejected'>> {
-    const { firewall } = this.#parts.platform
-    const { ruleset } = this.#desired.record()
-    const put = await firewall.apply(ruleset)
-    if (!put.ok) return put
-    const table = await firewall.table()
-    if (table === undefined) return refuse('rejected', 'the table vanished as soon as it was made')
-    const record = this.#desired.record()
-    if (!isTable(record, table)) {
-      this.#desired.write({ phase: 'isolated', record: { ...record, table_sha256: sha256(table) } })
-    }
-    return ok()
-  }
-
-  /** Our table gone, seen in the listing, which is returned. */
-  async #deleteTable(): Promise<Result<string, 'rejected'>> {
-    const { firewall } = this.#parts.platform
-    let why = ''
-    for (let i = 0; i < DELETE_TRIES; i++) {
-      try {
-        const deleted = await firewall.deleteTable()
-        const listing = await firewall.ruleset()
-        if (deleted.ok && withoutOurTable(listing) === listing) return ok(listing)
-        why = deleted.ok ? 'the table is still listed' : deleted.why
-      } catch (error) {
-        why = reasonOf(error)
-      }
-      await this.#parts.clock.sleep(100)
-    }
-    return refuse('rejected', why)
-  }
-
   #startWatch(): void {
     const { platform, clock, link, log, emit, timing } = this.#parts
     const { cmd_id, on_controller_loss } = this.#desired.record()
@@ -422,9 +380,9 @@ export class Isolation {
       clock,
       log,
       emit,
-      leftMs: () => this.#leftMs(this.#desired.record()),
+      leftMs: () => this.#rules.leftMs(this.#desired.record()),
       isIntact: (table) => isTable(this.#desired.record(), table),
-      reassert: () => this.#reassert(),
+      reassert: () => this.#rules.reassert(),
       onIntact: () => this.#store.seenIntact(clock.now()),
       lapse: (why) => this.#lapse(cmd_id, why),
       lease: timing?.lease,
@@ -442,7 +400,7 @@ export class Isolation {
     await this.#oneByOne(async () => {
       const { phase, record } = this.#desired.read()
       // Released or renewed while the controller was asked.
-      if (phase !== 'isolated' || record?.cmd_id !== cmdId || this.#leftMs(record) > 0) return
+      if (phase !== 'isolated' || record?.cmd_id !== cmdId || this.#rules.leftMs(record) > 0) return
       await this.#release({ cause: 'lapsed', why }, noStep)
       await this.#desired.tellEnded(this.#parts.onEnded)
     })
@@ -457,40 +415,7 @@ export class Isolation {
       hold: holdFor(hold_s * 1000, clock, platform.bootId()),
       on_controller_loss,
       release_code_sha256: release_code_sha256 ?? null,
-      ruleset: this.#rules(controllers),
-    }
-  }
-
-  #rules(controllers: readonly OpenAddress[], lapseAfterS?: number): string {
-    const dhcpServers = this.#parts.platform.network.dhcpServers()
-    return isolationRuleset({ controllers, dhcpServers, agentUid: process.geteuid?.() ?? 0, lapseAfterS })
-  }
-
-  async #evidence(record: IsolationRecord): Promise<IsolationEvidence> {
-    const { firewall } = this.#parts.platform
-    return {
-      ...recordEvidence(record),
-      ruleset_after_sha256: sha256(await firewall.ruleset()),
-      dropped_packets: total(await firewall.counters()) + (this.#watch?.packetsBeforeDrift ?? 0),
-      expires_at: this.#expiresAt(record),
-    }
-  }
-
-  #leftMs(record: IsolationRecord): number {
-    return leftMs(record.hold, this.#parts.clock, this.#parts.platform.bootId())
-  }
-
-  #expiresAt(record: IsolationRecord): string {
-    return new Date(this.#parts.clock.now() + this.#leftMs(record)).toISOString()
-  }
-
-  #probeParts(confirmMs = PROBE_CONFIRM_MS): ProbeParts {
-    const { platform, link, timing } = this.#parts
-    return {
-      firewall: platform.firewall,
-      network: platform.network,
-      confirm: () => link.confirm(confirmMs),
-      tcpTimeoutMs: timing?.tcpProbeMs,
+      ruleset: this.#rules.rules(controllers),
     }
   }
 
