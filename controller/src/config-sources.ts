@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { TSchema } from 'typebox'
 import { isMap, isScalar, LineCounter, type Node, type Pair, parseDocument } from 'yaml'
 import { reasonOf } from '@firebreak/shared/result.ts'
+import { nearestWord } from './nearest-word.ts'
 
 const MAX_FILE_BYTES = 1024 * 1024
 
@@ -126,12 +127,8 @@ export function fromText(text: string, schema: TSchema | undefined): unknown {
 }
 
 export function unknownKey(key: string, known: readonly string[]): string {
-  const nearest = known
-    .map((candidate) => ({ candidate, distance: editDistance(key, candidate) }))
-    .sort((a, b) => a.distance - b.distance)[0]
-  const hint =
-    nearest && nearest.distance <= Math.max(2, Math.floor(key.length / 3)) ? `; did you mean ${nearest.candidate}?` : ''
-  return `unknown key ${key}${hint}`
+  const nearest = nearestWord(key, known)
+  return `unknown key ${key}${nearest === undefined ? '' : `; did you mean ${nearest}?`}`
 }
 
 function keysAt(leaves: Leaves, prefix: string): string[] {
@@ -139,17 +136,4 @@ function keysAt(leaves: Leaves, prefix: string): string[] {
   for (const path of leaves.keys())
     if (path.startsWith(prefix)) here.add(`${prefix}${path.slice(prefix.length).split('.')[0]}`)
   return [...here]
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      const swap = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1))
-    }
-    row = next
-  }
-  return row[b.length] ?? 0
 }
