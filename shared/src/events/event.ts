@@ -5,6 +5,7 @@
  */
 import { Type } from 'typebox'
 import { Compile } from 'typebox/compile'
+import { Inventory } from './inventory.ts'
 import { closed, count, FIELD_LIMITS, keyword, maybe, text } from './field-kinds.ts'
 import { Auditd, Imported, Pe, Recorded, Registry, Winlog } from './recorded-fields.ts'
 
@@ -421,6 +422,7 @@ export const Event = closed(
           executable: maybe(Executable),
           namespaces: maybe(Namespaces),
           cgroup: maybe(keyword('Path of the control group.')),
+          inventory: maybe(Inventory),
           target: maybe(OtherProcess),
           kernel: maybe(
             closed(
