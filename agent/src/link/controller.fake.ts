@@ -41,6 +41,7 @@ import { WIRE, WS_LIMITS } from '@firebreak/shared/wire/limits.ts'
 import {
   type AgentMessage,
   type ControllerMessage,
+  type Credit,
   type EntryRefusal,
   parseAgentMessage,
 } from '@firebreak/shared/wire/messages.ts'
@@ -72,6 +73,8 @@ export interface Behaviour {
   /** What is presented on TLS and what the trust file pins, when they differ. */
   pinned: readonly string[]
   acks: boolean
+  /** Told in the welcome. */
+  credit?: Credit
   receiptAcks: boolean
   confirms: 'signed' | 'forged' | 'silent'
   /** Answer to a hello instead of a challenge. */
@@ -339,7 +342,10 @@ export class FakeController {
       const [name, epoch] = place.split('|')
       return { class: name as EventClass, epoch: epoch ?? '', seq }
     })
-    socket.send(encodeControl({ t: 'welcome', session, cursors, receipt_seq: this.#receiptSeq }))
+    const { credit } = this.behaviour
+    socket.send(
+      encodeControl({ t: 'welcome', session, cursors, receipt_seq: this.#receiptSeq, ...(credit ? { credit } : {}) }),
+    )
     this.sessions.push(live)
     socket.on('close', () => {
       this.sessions = this.sessions.filter((other) => other !== live)

@@ -151,6 +151,19 @@ it('has at most eight batches on the way, and goes on when they are acked', asyn
   await there.until(() => there.stored.size === 20_000)
 })
 
+it('has no more on the way than one batch past its credit, and goes on when the credit grows', async () => {
+  const there = await controller()
+  there.behaviour.acks = false
+  there.behaviour.credit = { events: 1_500, bytes: 4_000_000 }
+  const { spool } = connect(await joined(there))
+  for (let i = 1; i <= 6_000; i++) spool.event(event(`e${i}`))
+  await there.until(() => there.stored.size > 0)
+  await new Promise((resolve) => setTimeout(resolve, 500))
+  expect(there.stored.size).toBeLessThan(2_500)
+  there.send({ t: 'credit', credit: { events: 8_000, bytes: 4_000_000 } })
+  await there.until(() => there.stored.size === 6_000)
+})
+
 it('sends again after a broken connection what was not acked, under the same numbers', async () => {
   const there = await controller()
   there.behaviour.acks = false

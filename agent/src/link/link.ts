@@ -205,7 +205,7 @@ class ReconnectingLink implements Link {
         return { good: false, atLeastMs: this.#waitAfterRefusal(opened) }
       }
       const { session, welcome, early } = opened.value
-      const live = new LiveSession(session, channel.value, welcome.receipt_seq, early, this.#deps)
+      const live = new LiveSession(session, channel.value, welcome, early, this.#deps)
       await this.#deps.spool.resume(welcome.cursors)
       this.#deps.outbox.resume(welcome.receipt_seq)
       this.#enter(live, `${target.host}:${target.port}`, peer)

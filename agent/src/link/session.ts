@@ -8,7 +8,12 @@ import type { Envelope } from '@firebreak/shared/trust/dsse.ts'
 import { confirmMessage } from '@firebreak/shared/trust/handshake.ts'
 import { decodeFrame, encodeBatch, encodeControl } from '@firebreak/shared/wire/frame.ts'
 import { CLOSE, WIRE } from '@firebreak/shared/wire/limits.ts'
-import { type AgentMessage, type ControllerMessage, parseControllerMessage } from '@firebreak/shared/wire/messages.ts'
+import {
+  type AgentMessage,
+  type ControllerMessage,
+  type Credit,
+  parseControllerMessage,
+} from '@firebreak/shared/wire/messages.ts'
 import { KiB } from '@firebreak/shared/wire/units.ts'
 import type { RawData } from 'ws'
 import type { Identity } from '../identity/identity.ts'
@@ -59,8 +64,15 @@ const URGENT: ReadonlySet<EventClass> = new Set(['alert', 'process', 'authentica
 const RESERVED_FOR_URGENT = 2
 const MAX_BUFFERED_BYTES = 256 * KiB
 const MAX_EARLY_FRAMES = 64
+/** Until the controller says otherwise. */
+const FULL_CREDIT: Credit = {
+  events: WIRE.maxBatchesInFlight * WIRE.maxBatchEvents,
+  bytes: WIRE.maxBatchesInFlight * WIRE.maxFrameBytes,
+}
 const RECEIPTS_IN_FLIGHT = 32
 const RECEIPT_PACE = { burst: 200, perSecond: 40 }
+
+export type Welcome = Pick<Extract<ControllerMessage, { t: 'welcome' }>, 'receipt_seq' | 'credit'>
 
 export class LiveSession {
   readonly session: Session
@@ -70,7 +82,9 @@ export class LiveSession {
   readonly #deps: SessionDeps
   readonly #stop = new AbortController()
   #end: ((end: SessionEnd) => void) | undefined
-  #inFlight: { readonly class: EventClass; readonly last: number }[] = []
+  #inFlight: { readonly class: EventClass; readonly last: number; readonly events: number; readonly bytes: number }[] =
+    []
+  #credit: Credit
   #receiptSent: number
   #receiptAcked: number
   readonly #receiptPace: TokenBucket
@@ -86,12 +100,13 @@ export class LiveSession {
   readonly #confirms = new Map<string, (answer: Result<void, 'bad_signature'>) => void>()
 
   /** `early`: frames that came right behind the welcome. From here on nothing is missed, but nothing is handled before `start`. */
-  constructor(session: Session, channel: Channel, receiptSeq: number, early: readonly Buffer[], deps: SessionDeps) {
+  constructor(session: Session, channel: Channel, welcome: Welcome, early: readonly Buffer[], deps: SessionDeps) {
     this.session = session
     this.channel = channel
     this.#deps = deps
-    this.#receiptSent = receiptSeq
-    this.#receiptAcked = receiptSeq
+    this.#receiptSent = welcome.receipt_seq
+    this.#receiptAcked = welcome.receipt_seq
+    this.#credit = welcome.credit ?? FULL_CREDIT
     this.#receiptPace = createTokenBucket(deps.clock, RECEIPT_PACE)
     this.#early = [...early]
     this.#lastHeard = deps.clock.monotonic()
@@ -213,6 +228,10 @@ export class LiveSession {
       case 'ack':
         this.#acked(message)
         return
+      case 'credit':
+        this.#credit = message.credit
+        this.#pump()
+        return
       case 'receipt_ack':
         if (message.receipt_seq > this.#receiptSent) this.#reject('malformed', 'an ack of a receipt that was not sent')
         else this.#receiptTaken(message.receipt_seq)
@@ -321,7 +340,7 @@ export class LiveSession {
   }
 
   #sendBatches(): void {
-    while (this.channel.socket.bufferedAmount < MAX_BUFFERED_BYTES && !this.#stop.signal.aborted) {
+    while (this.channel.socket.bufferedAmount < MAX_BUFFERED_BYTES && !this.#stop.signal.aborted && this.#hasCredit()) {
       const free = WIRE.maxBatchesInFlight - this.#inFlight.length
       const allowed = EVENT_CLASSES.filter((name) => free > (URGENT.has(name) ? 0 : RESERVED_FOR_URGENT))
       const batch = allowed.reduce<ReturnType<Spool['next']>>(
@@ -330,10 +349,21 @@ export class LiveSession {
       )
       if (!batch) return
       const { header, lines } = batch
-      this.#inFlight.push({ class: header.class, last: header.last_seq })
       const bytes = encodeBatch(header, lines, this.session.id, (message) => this.#deps.identity.key.sign(message))
+      this.#inFlight.push({ class: header.class, last: header.last_seq, events: header.count, bytes: bytes.length })
       this.channel.socket.send(bytes, () => this.#pump())
     }
+  }
+
+  /** Less is on the way than the controller can take; nothing on the way is always less. */
+  #hasCredit(): boolean {
+    let events = 0
+    let bytes = 0
+    for (const batch of this.#inFlight) {
+      events += batch.events
+      bytes += batch.bytes
+    }
+    return this.#inFlight.length === 0 || (events < this.#credit.events && bytes < this.#credit.bytes)
   }
 
   #beat(): void {

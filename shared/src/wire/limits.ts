@@ -16,7 +16,7 @@ export const WIRE = {
   maxBatchEvents: 1_000,
   /** One event, decoded JSON text. */
   maxEventBytes: 256 * KiB,
-  /** Batches an agent may have on the way without an ack. */
+  /** Batches an agent may have on the way without an ack; what else it may is told by the controller (`credit`). */
   maxBatchesInFlight: 8,
   handshakeMs: 5_000,
   pingMs: 15_000,

@@ -95,6 +95,23 @@ export const AgentRun = Type.Object(
 )
 export type AgentRun = Type.Static<typeof AgentRun>
 
+/**
+ * What an agent may have sent and not yet had acked on one connection, both at once. One batch may always be on the way, however large,
+ * so that a small credit slows down and never stops; a credit below what is on the way is reached by waiting.
+ */
+export const Credit = Type.Object(
+  {
+    events: Type.Integer({ minimum: 1, maximum: WIRE.maxBatchesInFlight * WIRE.maxBatchEvents }),
+    bytes: Type.Integer({
+      minimum: 1,
+      maximum: WIRE.maxBatchesInFlight * WIRE.maxFrameBytes,
+      description: 'Bytes of batch frames as they travel.',
+    }),
+  },
+  { additionalProperties: false },
+)
+export type Credit = Type.Static<typeof Credit>
+
 /** unknown: the agent cannot read its own state; the rules are left as they are. */
 export const CONTAINMENT_PHASES = ['none', 'applying', 'isolated', 'releasing', 'unknown'] as const
 
@@ -191,6 +208,7 @@ export const ControllerMessage = Type.Union([
       { maxItems: 64 },
     ),
     receipt_seq: Counter,
+    credit: Type.Optional(Credit),
   }),
   message('refused', {
     code: Type.Enum([...ENTRY_REFUSALS]),
@@ -198,6 +216,7 @@ export const ControllerMessage = Type.Union([
     retry_after_s: Type.Optional(Counter),
   }),
   message('ack', { epoch: Type.String({ pattern: UUID_PATTERN }), class: Class, seq: Counter }),
+  message('credit', { credit: Credit }),
   message('receipt_ack', { receipt_seq: Counter }),
   message('confirmed', { nonce: Bytes32, keyid: Type.String({ maxLength: 64 }), sig: Signature }),
   message('trust_update', { envelope: Envelope }),
