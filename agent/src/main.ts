@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { systemClock } from '@firebreak/shared/clock.ts'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import { Command, CommanderError } from 'commander'
+import { abandonIsolation } from './actions/isolation/abandon.ts'
 import { type AgentStatus, startAgent } from './agent.ts'
 import { type ConfigSources, DEFAULT_CONFIG_PATH, type LoadedConfig, loadConfig } from './config.ts'
 import { askAgent } from './control-socket.ts'
@@ -75,6 +76,12 @@ function program(): Command {
     .description('Write configuration, state and health into one file, without secrets.')
     .option('--out <file>', 'where to; standard output when left out')
     .action((options: { out?: string }) => diagnostics(loaded(), options))
+  cli
+    .command('package-removed', { hidden: true })
+    .description(
+      'End the isolation of this host for good; asked by the package when it is removed, with the agent stopped.',
+    )
+    .action(() => packageRemoved(loaded()))
   cli
     .command('version')
     .description('Show the version.')
@@ -178,6 +185,11 @@ async function release({ config }: LoadedConfig, options: { readonly code: strin
 function releaseExit(code: string): Exit {
   if (code === 'wrong_code' || code === 'too_many_tries') return EXIT.auth
   return code === 'unreachable' ? EXIT.unreachable : EXIT.failed
+}
+
+function packageRemoved({ config }: LoadedConfig): void {
+  const commandId = abandonIsolation(config.state_dir, 'freed on the host: the package was removed')
+  if (commandId !== undefined) say(`isolation ${commandId} is over`)
 }
 
 function checkConfig({ config, origins }: LoadedConfig): void {

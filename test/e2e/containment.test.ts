@@ -71,12 +71,14 @@ describe.skipIf(skipWithout(support, 5, 'containment under attack'))('an isolati
 
   it('survives an upgrade of the package, which keeps what the owner configured', async () => {
     await host.exec(['sh', '-c', 'echo "# mine" >> /etc/firebreak/ceiling.yaml'])
+    await host.exec(['systemctl', 'disable', 'firebreak-agent.path'])
     const newer = await buildAgentPackage({ version: '0.1.1' })
     await host.installPackage(newer)
     expect((await host.exec(['dpkg-query', '-W', '-f', '${Version}', 'firebreak-agent'])).stdout).toBe('0.1.1')
     expect(await reachesNeighbour()).toBe(false)
     expect(await host.readFile('/etc/firebreak/ceiling.yaml')).toContain('# mine')
     expect(await host.readFile('/etc/firebreak/agent.yaml')).toContain('reconnect_max_ms: 2000')
+    expect(await enabled()).toEqual(['enabled', 'enabled', 'disabled'])
     await fleet.controller.until('the agent is back', connected)
   })
 
@@ -167,11 +169,52 @@ describe.skipIf(skipWithout(support, 5, 'containment under attack'))('an isolati
     expect((await host.exec(['nft', '-s', 'list', 'ruleset'])).stdout).toBe(before)
     expect(await reachesNeighbour()).toBe(true)
     expect(await host.readFile('/etc/firebreak/ceiling.yaml')).toContain('# mine')
+  })
+
+  it('is over for good then: an agent that is installed again isolates by no old order, and says that it ended', async () => {
+    await host.installPackage(await buildAgentPackage())
+    await fleet.controller.until('the agent is back', connected)
+    const ended = await fleet.controller.until('the receipt', async () =>
+      (await fleet.controller.json<Shown[]>(['commands', 'list'])).find(
+        ({ type, state }) => type === 'isolate-host' && state === 'reverted',
+      ),
+    )
+    expect(ended).toMatchObject({ code: 'overridden', why: expect.stringContaining('the package was removed') })
+    expect((await host.exec(TABLE, { check: false })).code).not.toBe(0)
+    expect(await reachesNeighbour()).toBe(true)
+    expect(await enabled(), 'what was disabled is, also after a new installation').toEqual([
+      'enabled',
+      'enabled',
+      'disabled',
+    ])
+  })
+
+  it('leaves an agent alone that an administrator stopped and disabled', async () => {
+    await host.exec(['systemctl', 'enable', '--now', 'firebreak-agent.path'])
+    await host.exec(['systemctl', 'disable', '--now', 'firebreak-agent.service'])
+    await host.installPackage(await buildAgentPackage({ version: '0.1.2' }))
+    await sleep(1_000)
+    expect((await host.exec(['systemctl', 'is-active', 'firebreak-agent'], { check: false })).stdout.trim()).toBe(
+      'inactive',
+    )
+    expect(await enabled()).toEqual(['enabled', 'disabled', 'enabled'])
+  })
+
+  it('leaves nothing behind when the package is purged', async () => {
     await host.exec(['dpkg', '--purge', 'firebreak-agent'])
     expect(
-      (await host.exec(['ls', '/var/lib/firebreak-agent', '/etc/firebreak/agent.yaml'], { check: false })).code,
-    ).not.toBe(0)
+      (await host.exec(['ls', '/var/lib/firebreak-agent', '/etc/firebreak/agent.yaml'], { check: false })).stdout,
+    ).toBe('')
+    const left = await host.exec(['sh', '-c', 'find /etc/systemd /var/lib/systemd /lib/systemd -name "*firebreak*"'])
+    expect(left.stdout).toBe('')
   })
+
+  /** Of the boot unit, the agent, and the watch for its joining. */
+  async function enabled(): Promise<string[]> {
+    const units = ['firebreak-agent-isolation.service', 'firebreak-agent.service', 'firebreak-agent.path']
+    const shown = await host.exec(['systemctl', 'is-enabled', ...units], { check: false })
+    return shown.stdout.trim().split('\n')
+  }
 
   async function order(verb: 'isolate' | 'release'): Promise<void> {
     const done = await fleet.controller.cli([verb, host.name, '--yes', '--wait', '--reason', 'drill'])
