@@ -18,7 +18,14 @@ export interface CollectorHealth {
 export interface Emit {
   event(event: Event): void
   /** `count` events of this class were seen by the source but are gone; they get numbers of their own and a gap record. */
-  lost(eventClass: EventClass, count: number, reason: 'collector_overflow' | 'kernel_overflow'): void
+  lost(eventClass: EventClass, count: number, reason: LossReason, window?: LossWindow): void
+}
+
+export type LossReason = 'collector_overflow' | 'kernel_overflow'
+/** When what was lost happened, both ends included, ms since the epoch by the host; left out: now. */
+export interface LossWindow {
+  readonly firstAt: number
+  readonly lastAt: number
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { EventClass } from '@firebreak/shared/events/classes.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
-import type { CollectorHealth, Emit } from './collector.ts'
+import type { CollectorHealth, Emit, LossReason, LossWindow } from './collector.ts'
 import { fitEvent } from './fit-event.ts'
 
 /** The way out of one collector: counts what goes through, cuts it to size, and is shut by `close`. */
@@ -28,10 +28,10 @@ export class EmitTally {
     this.#emit.event(fitEvent(event))
   }
 
-  lost(eventClass: EventClass, count: number): void {
+  lost(eventClass: EventClass, count: number, reason: LossReason = 'collector_overflow', window?: LossWindow): void {
     if (!this.#emit || count <= 0) return
     this.#lost += count
-    this.#emit.lost(eventClass, count, 'collector_overflow')
+    this.#emit.lost(eventClass, count, reason, window)
   }
 
   health(state: CollectorHealth['state'], why: string | undefined): CollectorHealth {
