@@ -38,6 +38,8 @@ export const GAP_REASONS = [
   'disk_failed',
   /** The numbers of an epoch could not be read any more; how many there were is not known. */
   'epoch_lost',
+  /** Acked, and then not readable any more where the controller kept them. */
+  'controller_damaged',
 ] as const
 export type GapReason = (typeof GAP_REASONS)[number]
 

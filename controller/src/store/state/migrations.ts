@@ -8,6 +8,7 @@ import type { Migration } from 'kysely/migration'
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-first-tables': { up: firstTables },
   '0002-batch-bodies': { up: batchBodies },
+  '0003-damaged-batches': { up: damagedBatches },
 }
 
 /**
@@ -22,6 +23,24 @@ async function batchBodies(db: Kysely<unknown>): Promise<void> {
     .execute()
   await sql`insert into ingest_bodies (batch_id, body) select id, body from ingest_batches`.execute(db)
   await db.schema.alterTable('ingest_batches').dropColumn('body').execute()
+}
+
+async function damagedBatches({ schema }: Kysely<unknown>): Promise<void> {
+  await schema
+    .createTable('ingest_damaged')
+    .addColumn('batch_id', 'integer', (c) => c.primaryKey())
+    .addColumn('agent_id', 'text', (c) => c.notNull())
+    .addColumn('epoch', 'text', (c) => c.notNull())
+    .addColumn('class', 'text', (c) => c.notNull())
+    .addColumn('first_seq', 'bigint', (c) => c.notNull())
+    .addColumn('last_seq', 'bigint', (c) => c.notNull())
+    .addColumn('count', 'integer', (c) => c.notNull())
+    .addColumn('stored', 'integer', (c) => c.notNull())
+    .addColumn('detected', 'integer', (c) => c.notNull())
+    .addColumn('body', 'blob')
+    .addColumn('why', 'text', (c) => c.notNull())
+    .addColumn('set_aside_at', 'text', (c) => c.notNull())
+    .execute()
 }
 
 async function firstTables(db: Kysely<unknown>): Promise<void> {

@@ -100,6 +100,22 @@ export interface Tables {
     /** zstd of NDJSON, as received. */
     body: Uint8Array
   }
+  /** Batches that were acked and could not be read again; each is counted as a gap, unless the telemetry store has it (`stored`). */
+  ingest_damaged: {
+    batch_id: number
+    agent_id: string
+    epoch: string
+    class: string
+    first_seq: number
+    last_seq: number
+    count: number
+    stored: Flag
+    detected: Flag
+    /** Of the latest ones only. */
+    body: Uint8Array | null
+    why: string
+    set_aside_at: string
+  }
   signals: {
     id: string
     agent_id: string
