@@ -6,6 +6,7 @@ import { FakeClock } from '@firebreak/shared/clock.fake.ts'
 import { COMMAND_CARDS } from '@firebreak/shared/commands/catalogue.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
 import type { AgentId, CommandId } from '@firebreak/shared/ids.ts'
+import { ok } from '@firebreak/shared/result.ts'
 import type { InjectOptions } from 'fastify'
 import type { Insertable } from 'kysely'
 import { pino } from 'pino'
@@ -220,8 +221,23 @@ function telemetryOf(events: Event[]): TelemetryStore {
         .filter((event) => until === undefined || event['@timestamp'] <= until)
         .toSorted((a, b) => (a['@timestamp'] < b['@timestamp'] ? 1 : -1))
         .slice(0, limit),
+    find: async ({ limit }) =>
+      ok(
+        events.slice(0, limit).map((event, i) => ({
+          key: { timeMs: Date.parse(event['@timestamp']), agentId: event.host?.id ?? '', epoch: '', class: '', seq: i },
+          event,
+        })),
+      ),
+    select: async () => ok([]),
+    export: async function* () {
+      for (const event of events) yield Buffer.from(`${JSON.stringify(event)}\n`)
+    },
     count: async () => events.length,
     prevalence: async () => ({ events: 0, hosts: 0 }),
+    seen: async () => undefined,
+    stats: async () => ({ events: events.length, bytes: 0, parts: 0, days: [], retainedSince: {} }),
+    retain: async () => [],
+    health: async () => ({ ok: true, parts: { most: 0, slowedAt: 1_000 } }),
     healthy: () => true,
     close: async () => {},
   }

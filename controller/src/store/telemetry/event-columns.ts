@@ -1,101 +1,144 @@
-/** Which ECS fields can be searched by, and how ClickHouse takes them out of an event. Names that are not here are not searched. */
+/**
+ * Which ECS fields have a column of their own, and how it is kept: one declaration for the table, the extraction from the event's text
+ * and the search. A field of the schema without a column can still be searched; it is then read out of the text, event by event.
+ *
+ * Addresses are text, not IPv6: `::` is an address that hosts listen on and would be the same as none, and what a host wrote (a zone,
+ * a name in place of an address) must be found again as it was written. Lower case, so that equal ones are equal.
+ */
 
-type ColumnType = 'String' | 'UInt32' | 'Array(String)'
+/** What a value is compared as. */
+export type FieldKind = 'keyword' | 'number' | 'list'
+
+interface EventColumn {
+  readonly type: 'LowCardinality(String)' | 'String' | 'UInt32' | 'UInt64' | 'Nullable(Int64)' | 'Array(String)'
+  readonly kind: FieldKind
+  /** Looked up by its whole value: hashes, entity ids, addresses, domains. In the index `lookups`. */
+  readonly lookup?: true
+  /** Kept in lower case. */
+  readonly lower?: true
+  /** Its words are looked for anywhere: command lines, paths, domains, messages. In the index `words`. */
+  readonly words?: true
+  readonly codec?: string
+}
+
+/** Few distinct values a block: names, paths of programs. A scan compares each distinct value once. */
+const name = { type: 'LowCardinality(String)', kind: 'keyword' } as const
+const value = { type: 'String', kind: 'keyword' } as const
+const entity = { type: 'String', kind: 'keyword', lookup: true } as const
+const lookup = { type: 'String', kind: 'keyword', lookup: true, lower: true } as const
+const text = { type: 'String', kind: 'keyword', words: true } as const
+const list = { type: 'Array(String)', kind: 'list' } as const
+const pid = { type: 'UInt32', kind: 'number' } as const
+const port = { type: 'UInt32', kind: 'number' } as const
+const count = { type: 'UInt64', kind: 'number', codec: 'T64, ZSTD(1)' } as const
 
 export const EVENT_COLUMNS = {
-  'event.kind': 'String',
-  'event.category': 'Array(String)',
-  'event.type': 'Array(String)',
-  'event.action': 'String',
-  'event.code': 'String',
-  'event.dataset': 'String',
-  'event.provider': 'String',
-  'event.outcome': 'String',
-  'event.reason': 'String',
-  'host.name': 'String',
-  'host.hostname': 'String',
-  'process.pid': 'UInt32',
-  'process.entity_id': 'String',
-  'process.name': 'String',
-  'process.executable': 'String',
-  'process.command_line': 'String',
-  'process.working_directory': 'String',
-  'process.hash.sha256': 'String',
-  'process.hash.sha1': 'String',
-  'process.hash.md5': 'String',
-  'process.pe.original_file_name': 'String',
-  'process.user.id': 'String',
-  'process.user.name': 'String',
-  'process.parent.pid': 'UInt32',
-  'process.parent.entity_id': 'String',
-  'process.parent.name': 'String',
-  'process.parent.executable': 'String',
-  'process.parent.command_line': 'String',
-  'user.id': 'String',
-  'user.name': 'String',
-  'user.domain': 'String',
-  'user.target.name': 'String',
-  'file.path': 'String',
-  'file.name': 'String',
-  'file.extension': 'String',
-  'file.hash.sha256': 'String',
-  'dll.path': 'String',
-  'registry.path': 'String',
-  'registry.value': 'String',
-  'registry.data.strings': 'Array(String)',
-  'source.ip': 'String',
-  'source.port': 'UInt32',
-  'destination.ip': 'String',
-  'destination.port': 'UInt32',
-  'destination.domain': 'String',
-  'dns.question.name': 'String',
-  'network.transport': 'String',
-  'network.direction': 'String',
-  'package.name': 'String',
-  'package.version': 'String',
-  'service.name': 'String',
-  'winlog.channel': 'String',
-  'winlog.event_id': 'String',
-  'winlog.provider_name': 'String',
-  'firebreak.import.file_sha256': 'String',
-  message: 'String',
-} as const satisfies Record<string, ColumnType>
-export type EventColumn = keyof typeof EVENT_COLUMNS
+  'event.kind': name,
+  'event.category': list,
+  'event.type': list,
+  'event.action': name,
+  'event.dataset': name,
+  'event.provider': name,
+  'event.outcome': name,
+  'event.code': name,
+  'event.reason': text,
+  'host.name': name,
+  'host.hostname': name,
+  'host.os.type': name,
+  'process.pid': pid,
+  'process.entity_id': entity,
+  'process.name': name,
+  'process.executable': { ...name, words: true },
+  'process.command_line': text,
+  'process.working_directory': name,
+  'process.hash.sha256': lookup,
+  'process.hash.sha1': lookup,
+  'process.hash.md5': lookup,
+  'process.exit_code': { type: 'Nullable(Int64)', kind: 'number' },
+  'process.tty': name,
+  'process.user.id': name,
+  'process.user.name': name,
+  'process.parent.pid': pid,
+  'process.parent.entity_id': entity,
+  'process.parent.name': name,
+  'process.parent.executable': name,
+  'process.parent.command_line': name,
+  'user.id': name,
+  'user.name': name,
+  'user.domain': name,
+  'user.effective.name': name,
+  'user.audit.name': name,
+  'user.target.name': name,
+  'file.path': text,
+  'file.name': value,
+  'file.extension': name,
+  'file.size': count,
+  'file.mode': name,
+  'file.hash.sha256': lookup,
+  'file.previous.path': text,
+  'source.ip': lookup,
+  'source.port': port,
+  'source.domain': { ...lookup, words: true },
+  'source.bytes': count,
+  'destination.ip': lookup,
+  'destination.port': port,
+  'destination.domain': { ...lookup, words: true },
+  'destination.bytes': count,
+  'network.transport': name,
+  'network.direction': name,
+  'network.protocol': name,
+  'dns.question.name': { ...lookup, words: true },
+  'dns.question.type': name,
+  'dns.resolved_ip': { ...list, lookup: true },
+  'dns.response_code': name,
+  'dll.path': { ...name, words: true },
+  'dll.hash.sha256': lookup,
+  'registry.path': text,
+  'winlog.channel': name,
+  'winlog.event_id': name,
+  'container.id': name,
+  'package.name': name,
+  'package.version': name,
+  'service.name': name,
+  'group.name': name,
+  'firebreak.target.entity_id': entity,
+  'firebreak.target.name': name,
+  'firebreak.executable.package.status': name,
+  message: text,
+} as const satisfies Record<string, EventColumn>
+export type EventColumnName = keyof typeof EVENT_COLUMNS
+
+const columns: Readonly<Record<string, EventColumn>> = EVENT_COLUMNS
 
 /** Where a free text is looked for. */
-export const TEXT_COLUMNS = [
-  'process.command_line',
-  'process.executable',
-  'file.path',
-  'destination.domain',
-  'message',
-] as const satisfies readonly EventColumn[]
+export const WORD_FIELDS = Object.keys(columns).filter((field) => columns[field]?.words)
+export const LOOKUP_FIELDS = Object.keys(columns).filter((field) => columns[field]?.lookup)
 
-export function isEventColumn(field: string): field is EventColumn {
+export function isEventColumn(field: string): field is EventColumnName {
   return Object.hasOwn(EVENT_COLUMNS, field)
 }
 
-export function columnTypeOf(field: EventColumn): ColumnType {
+export function eventColumn(field: EventColumnName): EventColumn {
   return EVENT_COLUMNS[field]
 }
 
-/** `ecs.process.name`, each part quoted; only ever made of the names above. */
-export function columnOf(field: EventColumn): string {
-  return ['ecs', ...field.split('.')].map((part) => `\`${part}\``).join('.')
+/** `process_name`; only ever made of the names above. Without dots: ClickHouse takes lists under one prefix for one nested table. */
+export function columnOf(field: EventColumnName): string {
+  return field.replaceAll('.', '_')
 }
 
 interface Branch {
-  [name: string]: Branch | ColumnType
+  [name: string]: Branch | string
 }
 
-/** One nested named tuple of all of them: the JSON text is parsed once an event, and each leaf is a column of its own on disk. */
+/** One nested named tuple of all of them, so that the text is parsed once an event and not once a column. */
 export function tupleType(): string {
   const tree: Branch = { '@timestamp': 'String' }
-  for (const [field, type] of Object.entries(EVENT_COLUMNS)) {
+  for (const [field, { type }] of Object.entries(columns)) {
     const parts = field.split('.')
     let at = tree
     for (const part of parts.slice(0, -1)) at = (at[part] ??= {}) as Branch
-    at[parts.at(-1) ?? ''] = type
+    at[parts.at(-1) ?? ''] = type === 'LowCardinality(String)' ? 'String' : type
   }
   return typeOf(tree)
 }
