@@ -21,10 +21,13 @@ import type { Fleet, JoinTokens } from './fleet/index.ts'
 import { createJoinTokens } from './fleet/join-tokens.ts'
 import { fleetMetrics } from './fleet/log-names.ts'
 import { createGateway } from './gateway/gateway.ts'
-import { createFeed, ParsedBatches } from './ingest/feed.ts'
+import { createFeed } from './ingest/feed.ts'
+import { HeldBatches } from './ingest/held-batches.ts'
 import { createIngest } from './ingest/ingest.ts'
 import { ingestMetrics } from './ingest/log-names.ts'
 import { Mover } from './ingest/mover.ts'
+import { createBatchReader } from './ingest/reader/batch-reader.ts'
+import { createSetAside } from './ingest/set-aside.ts'
 import { roomLog } from './log.ts'
 import type { OrdersRoom } from './orders/index.ts'
 import { createOrders } from './orders/orders-room.ts'
@@ -104,14 +107,18 @@ async function wire(
   const enrolment = createEnrolment(state, audit, trust, clock)
 
   const ingestFigures = ingestMetrics(metrics)
-  const parsed = new ParsedBatches(config.ingest.parsed_events)
-  const feed = createFeed(state, parsed)
-  const mover = new Mover({ state, telemetry, clock, log, metrics: ingestFigures }, config.ingest)
-  const ingest = createIngest({ state, bus, clock, tick, metrics: ingestFigures, parsed, mover }, config.ingest)
+  const reader = createBatchReader(log, config.ingest.reader_threads)
+  closing.push(() => reader.stop())
+  const held = new HeldBatches(config.ingest)
+  const setAside = createSetAside({ state, clock, log, metrics: ingestFigures })
+  const reading = { state, held, reader, setAside }
+  const feed = createFeed(reading)
+  const mover = new Mover({ ...reading, telemetry, clock, log, metrics: ingestFigures }, config.ingest)
+  const ingest = createIngest({ state, bus, clock, tick, metrics: ingestFigures, reader, held, mover }, config.ingest)
 
   const shared = { store: state, state, bus, audit, clock, log, metrics }
   const triage = createTriage({ ...shared, telemetry }, config.triage)
-  const detect = createDetect({ ...shared, feed, triage }, config.detect)
+  const detect = createDetect({ ...shared, feed, screen: (rules) => reader.use(rules), triage }, config.detect)
   const raise = (alarm: Parameters<typeof accountingSignal>[0]) => detect.raise(accountingSignal(alarm))
   const fleet = createFleet({ ...shared, metrics: fleetMetrics(metrics), raise })
   const orders = createOrders({ ...shared, trust, raise })

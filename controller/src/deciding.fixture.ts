@@ -15,7 +15,10 @@ import { createDetect } from './detect/detect.ts'
 import { DetectConfig } from './detect/detect-config.ts'
 import { accountingSignal } from './detect/accounting-signals.ts'
 import type { Detect } from './detect/index.ts'
-import { createFeed, ParsedBatches } from './ingest/feed.ts'
+import { createFeed } from './ingest/feed.ts'
+import { HeldBatches } from './ingest/held-batches.ts'
+import type { IngestFeed } from './ingest/index.ts'
+import { readBatch, screenOf } from './ingest/reader/read-batch.ts'
 import type { OrdersRoom } from './orders/index.ts'
 import type { CommandView } from './orders/orders.ts'
 import { createOrders } from './orders/orders-room.ts'
@@ -95,6 +98,19 @@ export class Site {
 }
 
 const auditKey = signingKeyOf(generateSeed())
+const everything = screenOf(undefined)
+
+/** Batches as they lie in the state, read again each time. */
+function feedFrom(state: StateStore): IngestFeed {
+  return createFeed({
+    state,
+    held: new HeldBatches({ held_bytes: 0, parsed_events: 0 }),
+    reader: { read: async (batch) => readBatch(batch, everything) },
+    async setAside(row, why) {
+      throw new Error(`batch ${row.id} is damaged: ${why}`)
+    },
+  })
+}
 
 export class Rig {
   readonly store: StateStore
@@ -142,7 +158,7 @@ export class Rig {
     )
     const ruleDirs = options.ruleDirs ?? [site.rules(options.rules ?? [REVERSE_SHELL, DISCOVERY])]
     const detect = createDetect(
-      { feed: createFeed(store, new ParsedBatches(0)), store: working, triage, bus, clock, log, metrics },
+      { feed: feedFrom(store), store: working, triage, bus, clock, log, metrics },
       { ...(Value.Default(DetectConfig, {}) as DetectConfig), rule_dirs: [...ruleDirs], retry_ms: 10 },
     )
     const trust = await openControllerTrust({

@@ -16,6 +16,8 @@ import { signalOf, strongestRules } from './signals.ts'
 
 export interface DetectDeps {
   readonly feed: Feed
+  /** Told of the rules that run, whenever they change: who reads batches shows detection only events that one of them matches. */
+  readonly screen?: (rules: RuleSet['running']) => void
   readonly store: StateStore
   readonly triage: Triage
   readonly bus: Bus
@@ -85,6 +87,7 @@ class DetectRoom implements Detect {
       return this.#health
     }
     this.#rules = compiled.value
+    this.#deps.screen?.(this.#rules.running)
     const { refused, live } = this.#rules
     this.#metrics.rulesLive.set(live)
     this.#metrics.rulesRefused.reset()
@@ -163,12 +166,14 @@ class DetectRoom implements Detect {
     const { log } = this.#deps
     const began = performance.now()
     const signals: Signal[] = []
+    let switchedOffNow = false
     for (const [index, stored] of events.entries()) {
       if (index > 0 && index % EVENTS_PER_SLICE === 0) await new Promise((resolve) => setImmediate(resolve))
       const matched = this.#rules.match(stored.event, ({ rule, why, switchedOff }) => {
         this.#metrics.ruleFailures.inc()
         const name = switchedOff ? 'detect.rule.switched_off' : 'detect.rule.failed'
         log.error(name, { file: rule.file, line: rule.line, 'rule.name': rule.title, why })
+        switchedOffNow ||= switchedOff
       })
       if (matched.length === 0) continue
       const kept = strongestRules(matched, this.#config.max_matches_per_event)
@@ -178,6 +183,7 @@ class DetectRoom implements Detect {
       }
       for (const rule of kept) signals.push(signalOf(rule, stored))
     }
+    if (switchedOffNow) this.#deps.screen?.(this.#rules.running)
     this.#metrics.events.inc(events.length)
     this.#metrics.matchSeconds.observe((performance.now() - began) / 1000)
     return signals

@@ -86,6 +86,11 @@ export class RuleSet {
     return [...this.#kept].map(([rule, why]) => ({ rule, why }))
   }
 
+  /** What runs now, as data that crosses threads. */
+  get running(): { readonly rules: readonly SigmaRule[]; readonly filters: readonly SigmaFilter[] } {
+    return { rules: this.#plan.rules, filters: this.#parsed.filters }
+  }
+
   get live(): number {
     return this.#plan.rules.length
   }

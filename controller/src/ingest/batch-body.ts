@@ -1,35 +1,46 @@
 /** The body of a batch as it was kept: only lines that fitted, in the order of their numbers. */
-import { zstdDecompressSync } from 'node:zlib'
-import { Fault, reasonOf } from '@firebreak/shared/result.ts'
+import type { AgentId } from '@firebreak/shared/ids.ts'
 import type { Gap } from '@firebreak/shared/wire/frame.ts'
+import type { EventLine } from '../store/telemetry/telemetry-store.ts'
+import type { BatchToRead } from './reader/read-batch.ts'
 
+/** A row of `ingest_batches`, without its body. */
 export interface KeptBatch {
   readonly id: number
+  readonly agent_id: string
+  readonly epoch: string
+  readonly class: string
   readonly first_seq: number
   readonly last_seq: number
   readonly count: number
   readonly gaps: string
-  readonly body: Uint8Array
   readonly body_bytes: number
+  readonly received_at: string
 }
 
-/** Each line with its number. Throws when the row is damaged: it was checked before it was kept. */
-export function linesOf(batch: KeptBatch): { readonly seq: number; readonly line: Uint8Array }[] {
-  let text: Buffer
-  try {
-    text = zstdDecompressSync(batch.body, {
-      maxOutputLength: Math.max(1, batch.body_bytes),
-      // One piece of the right size: otherwise it comes in pieces of 16 KiB that have to be put together.
-      chunkSize: Math.max(64, batch.body_bytes),
-    })
-  } catch (cause) {
-    throw new Fault('state_damaged', `batch ${batch.id} cannot be read again: ${reasonOf(cause)}`, { cause })
+/** To be read again, after a restart or when it did not fit into memory. Throws when the row is damaged. */
+export function toReadAgain(row: KeptBatch, body: Uint8Array): BatchToRead {
+  return {
+    origin: { agentId: row.agent_id as AgentId, epoch: row.epoch, class: row.class, receivedAt: row.received_at },
+    header: {
+      first_seq: row.first_seq,
+      last_seq: row.last_seq,
+      count: row.count,
+      body_bytes: row.body_bytes,
+      gaps: JSON.parse(row.gaps) as Gap[],
+    },
+    body,
   }
-  const lines: { seq: number; line: Uint8Array }[] = []
-  const gaps = JSON.parse(batch.gaps) as Gap[]
-  let start = 0
+}
+
+/** The text of a batch line by line, as the telemetry store takes it. */
+export function linesOf(row: KeptBatch, text: Uint8Array): EventLine[] {
+  const { agent_id: agentId, epoch, class: name, received_at: ingestedAt } = row
+  const lines: EventLine[] = []
+  const gaps = JSON.parse(row.gaps) as Gap[]
   let gapAt = 0
-  for (let seq = batch.first_seq; seq <= batch.last_seq; seq++) {
+  let start = 0
+  for (let seq = row.first_seq; seq <= row.last_seq && start < text.length; seq++) {
     const gap = gaps[gapAt]
     if (gap && seq >= gap.from) {
       seq = gap.to
@@ -37,11 +48,8 @@ export function linesOf(batch: KeptBatch): { readonly seq: number; readonly line
       continue
     }
     const end = text.indexOf(0x0a, start)
-    if (end === -1) break
-    lines.push({ seq, line: text.subarray(start, end) })
+    lines.push({ agentId, epoch, class: name, seq, ingestedAt, json: text.subarray(start, end) })
     start = end + 1
   }
-  if (lines.length !== batch.count || start !== text.length)
-    throw new Fault('state_damaged', `batch ${batch.id} holds ${lines.length} events and not ${batch.count}`)
   return lines
 }

@@ -14,40 +14,25 @@ const LATEST = Date.UTC(2262, 0, 1)
 const ESCAPED_SURROGATE = /\\u[dD][89a-fA-F]/
 
 export interface TakenLine {
-  readonly seq: number
-  readonly line: Uint8Array
-  /** `undefined` when it does not fit. */
-  readonly event: Event | undefined
+  readonly event: Event
+  readonly text: string
 }
 
-/** Reads every line; a first unsound one makes it look before it parses the others. */
-export function takeLines(lines: readonly Uint8Array[], sequence: Iterable<number>): TakenLine[] {
-  const taken: TakenLine[] = []
-  let suspicious = false
-  const numbers = sequence[Symbol.iterator]()
-  for (const line of lines) {
-    const seq = numbers.next().value as number
-    const event = readEvent(line, suspicious)
-    if (event === undefined) suspicious = true
-    taken.push({ seq, line, event })
-  }
-  return taken
-}
-
-function readEvent(line: Uint8Array, suspicious: boolean): Event | undefined {
+/** `undefined` when it does not fit. `suspicious`: look at how deep it is before parsing it, as with a long one. */
+export function takeLine(line: Uint8Array, suspicious: boolean): TakenLine | undefined {
   if (!isUtf8(line)) return undefined
   if ((suspicious || line.length >= LOOK_FIRST_FROM_BYTES) && isTooDeep(line)) return undefined
   const text = Buffer.from(line.buffer, line.byteOffset, line.byteLength).toString('utf8')
-  let value: unknown
+  let event: unknown
   try {
-    value = JSON.parse(text)
+    event = JSON.parse(text)
   } catch {
     return undefined // counted by the caller as `invalid`
   }
-  if (!eventSchema.Check(value)) return undefined
-  if (ESCAPED_SURROGATE.test(text) && !isWellFormed(value)) return undefined
-  const at = Date.parse(value['@timestamp'])
-  return at >= EARLIEST && at < LATEST ? value : undefined
+  if (!eventSchema.Check(event)) return undefined
+  if (ESCAPED_SURROGATE.test(text) && !isWellFormed(event)) return undefined
+  const at = Date.parse(event['@timestamp'])
+  return at >= EARLIEST && at < LATEST ? { event, text } : undefined
 }
 
 /** Whether an opening bracket lies deeper than any event may be; brackets in strings do not count. */
@@ -72,18 +57,26 @@ function isWellFormed(value: unknown): boolean {
   return !/\\ud[89a-f]/.test(JSON.stringify(value).replaceAll('\\\\', ''))
 }
 
-export interface Numbered {
+/** Whose a batch is and when it came: what only the controller may say. */
+export interface BatchOrigin {
+  readonly agentId: AgentId
   readonly epoch: string
   readonly class: string
+  /** ISO 8601 UTC, ms. */
   readonly receivedAt: string
 }
 
-/** Gives an event what only the controller may say: whose it is, its id, when it came. */
-export function storedEvent(agentId: AgentId, of: Numbered, seq: number, event: Event): StoredEvent {
-  event.event.id = `${agentId}:${of.epoch}:${of.class}:${seq}` as EventId
-  event.event.ingested = of.receivedAt
-  event.host = { ...event.host, id: agentId }
-  return { agentId, epoch: of.epoch, class: of.class, seq, event }
+/** Gives an event what only the controller may say: whose it is, its id, when it came. Changes the event. */
+export function storedEvent(
+  { agentId, epoch, class: name, receivedAt }: BatchOrigin,
+  seq: number,
+  event: Event,
+): StoredEvent {
+  event.event.id = `${agentId}:${epoch}:${name}:${seq}` as EventId
+  event.event.ingested = receivedAt
+  if (event.host === undefined) event.host = { id: agentId }
+  else event.host.id = agentId
+  return { agentId, epoch, class: name, seq, event }
 }
 
 /** The gaps of a header past `ackedSeq`, and the numbers that did not fit, in order. */

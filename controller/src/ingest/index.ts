@@ -16,7 +16,7 @@ export interface Cursor {
 export interface CommittedBatch {
   readonly batchId: number
   readonly agentId: AgentId
-  /** In the order of their numbers, with host.id, event.id and event.ingested set. */
+  /** Those that a rule says something about, in the order of their numbers, with host.id, event.id and event.ingested set. */
   readonly events: readonly StoredEvent[]
 }
 

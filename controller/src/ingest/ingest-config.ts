@@ -1,9 +1,10 @@
 import { Type } from 'typebox'
+import { MiB } from '@firebreak/shared/wire/units.ts'
 
 export const IngestConfig = Type.Object(
   {
     block_events: Type.Integer({
-      default: 10_000,
+      default: 50_000,
       minimum: 1,
       maximum: 200_000,
       description: 'Events that make a block of the telemetry store without waiting any longer.',
@@ -25,7 +26,21 @@ export const IngestConfig = Type.Object(
       default: 50_000,
       minimum: 0,
       maximum: 1_000_000,
-      description: 'Events kept in memory for detection; the others are read again from the state store.',
+      description:
+        'Events that some rule says something about, kept in memory for detection; more are read again from the state store.',
+    }),
+    held_bytes: Type.Integer({
+      default: 128 * MiB,
+      minimum: 0,
+      maximum: 65_536 * MiB,
+      description:
+        'Memory for events that are durable and wait for the telemetry store, bytes; more are read again from the state store.',
+    }),
+    reader_threads: Type.Integer({
+      default: 1,
+      minimum: 1,
+      maximum: 64,
+      description: 'Threads that check events and look through them with the rules.',
     }),
   },
   { additionalProperties: false, default: {}, description: 'Taking events in.' },

@@ -6,19 +6,24 @@ import { systemClock } from '@firebreak/shared/clock.ts'
 import type { AgentId } from '@firebreak/shared/ids.ts'
 import { decodeFrame, encodeBatch, type Gap, type SealedBatch } from '@firebreak/shared/wire/frame.ts'
 import { Registry } from 'prom-client'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createMemoryBus } from '../store/bus/memory-bus.ts'
 import { openStateStore } from '../store/state/sqlite-store.ts'
 import type { StateStore } from '../store/state/state-store.ts'
 import type { EventLine } from '../store/telemetry/telemetry-store.ts'
-import { createFeed, ParsedBatches } from './feed.ts'
+import { createFeed } from './feed.ts'
+import { HeldBatches } from './held-batches.ts'
 import type { Ingest, IngestFeed } from './index.ts'
 import { createIngest } from './ingest.ts'
 import { type IngestMetrics, ingestMetrics } from './log-names.ts'
 import { Mover } from './mover.ts'
+import { type BatchReader, createBatchReader } from './reader/batch-reader.ts'
+import { createSetAside } from './set-aside.ts'
 
 const AGENT = 'a'.repeat(26) as AgentId
 let dir: string
+let reader: BatchReader
+let logged: { readonly name: string }[]
 let state: StateStore
 let ingest: Ingest
 let feed: IngestFeed
@@ -28,6 +33,10 @@ let telemetryFails: 'before' | 'after' | undefined
 let metrics: IngestMetrics
 let epoch: string
 
+beforeAll(() => {
+  reader = createBatchReader({ error: (name) => logged.push({ name }) }, 1)
+})
+afterAll(() => reader.stop())
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'fb-ingest-'))
   state = await openStateStore(join(dir, 'state.db'))
@@ -79,15 +88,22 @@ function restart(backlog = 1_000): void {
       if (telemetryFails === 'after') throw new Error('the answer was lost')
     },
   }
+  logged = []
+  const log = { error: (name: string, fields: object) => logged.push({ name, ...fields }) }
+  const held = new HeldBatches({ held_bytes: 1_000_000, parsed_events: 10_000 })
+  const setAside = createSetAside({ state, clock: systemClock, log, metrics })
+  const reading = { state, held, reader, setAside }
   mover = new Mover(
-    { state, telemetry, clock: systemClock, log: { error: () => undefined }, metrics },
+    { ...reading, telemetry, clock: systemClock, log, metrics },
     { block_events: 1_000, block_wait_ms: 10 },
   )
-  const parsed = new ParsedBatches(10_000)
-  feed = createFeed(state, parsed)
+  feed = createFeed(reading)
   const bus = createMemoryBus(() => undefined)
   const tick = () => performance.now()
-  ingest = createIngest({ state, bus, clock: systemClock, tick, metrics, parsed, mover }, { backlog_batches: backlog })
+  ingest = createIngest(
+    { state, bus, clock: systemClock, tick, metrics, reader, held, mover },
+    { backlog_batches: backlog },
+  )
 }
 
 const eventLine = (n: number) =>

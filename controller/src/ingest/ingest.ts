@@ -1,17 +1,18 @@
 /** Batches in, acks out: an ack is given after the commit that made the batch durable, and never before. */
-import { constants, zstdCompressSync } from 'node:zlib'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import type { AgentId } from '@firebreak/shared/ids.ts'
 import { type Result, ok, refuse } from '@firebreak/shared/result.ts'
-import { batchLines, batchSequence, type Gap, type SealedBatch } from '@firebreak/shared/wire/frame.ts'
+import { type BatchHeader, batchSequence, type Gap, type SealedBatch } from '@firebreak/shared/wire/frame.ts'
 import type { EventClass } from '@firebreak/shared/events/classes.ts'
 import type { Bus } from '../store/bus/bus.ts'
 import type { StateStore, Tx } from '../store/state/state-store.ts'
-import { gapsAfter, storedEvent, takeLines, type TakenLine } from './event-lines.ts'
-import type { ParsedBatches } from './feed.ts'
+import { type BatchOrigin, gapsAfter } from './event-lines.ts'
+import type { HeldBatches } from './held-batches.ts'
 import type { Cursor, Ingest } from './index.ts'
 import type { IngestMetrics } from './log-names.ts'
 import type { Mover } from './mover.ts'
+import type { BatchReader } from './reader/batch-reader.ts'
+import { type BatchRead, compress } from './reader/read-batch.ts'
 
 /** Streams kept of one agent; a host that starts its spool anew again and again loses the oldest. */
 const MAX_STREAMS = 96
@@ -25,7 +26,8 @@ export interface IngestDeps {
   /** ms for intervals of this process; cheap. */
   readonly tick: () => number
   readonly metrics: IngestMetrics
-  readonly parsed: ParsedBatches
+  readonly reader: Pick<BatchReader, 'read'>
+  readonly held: Pick<HeldBatches, 'put'>
   readonly mover: Pick<Mover, 'committed' | 'backlog'>
 }
 
@@ -33,24 +35,21 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
   return {
     async accept(agentId, batch) {
       const started = deps.tick()
-      const lines = batchLines(batch)
-      if (!lines.ok) return lines
-      const taken = takeLines(lines.value, batchSequence(batch.header))
+      const { header, body } = batch
       const receivedAt = new Date(deps.clock.now()).toISOString()
-      const done = await deps.state.write((tx) => keep(tx, agentId, batch, taken, receivedAt))
+      const origin = { agentId, epoch: header.epoch, class: header.class, receivedAt }
+      const read = await deps.reader.read({ origin, header, body })
+      if (!read.ok) return read
+      const done = await deps.state.write((tx) => keep(tx, origin, batch, read))
       if (!done.ok) return done
-      const { cursor, batchId, events, invalid } = done.value
-      deps.metrics.batches.inc({ result: batchId === undefined && events.length === 0 ? 'duplicate' : 'stored' })
-      if (invalid > 0) deps.metrics.invalid.inc(invalid)
-      if (batchId !== undefined) {
-        deps.metrics.events.inc(events.length)
-        const of = { epoch: cursor.epoch, class: cursor.class, receivedAt }
-        deps.parsed.put(
-          batchId,
-          events.map(({ seq, event }) => storedEvent(agentId, of, seq, event)),
-        )
-        deps.mover.committed(events.length)
-        deps.bus.publish('batch.committed', { agentId, batchId })
+      const { cursor, fresh, kept } = done.value
+      deps.metrics.batches.inc({ result: fresh ? 'stored' : 'duplicate' })
+      if (kept.invalid > 0) deps.metrics.invalid.inc(kept.invalid)
+      if (kept.batchId !== undefined) {
+        deps.metrics.events.inc(kept.events)
+        deps.held.put(kept.batchId, kept.text, kept.noticed)
+        deps.mover.committed(kept.events)
+        deps.bus.publish('batch.committed', { agentId, batchId: kept.batchId })
       }
       deps.metrics.ackSeconds.observe((deps.tick() - started) / 1_000)
       return ok(cursor)
@@ -71,22 +70,27 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
   }
 }
 
-interface Kept {
-  readonly cursor: Cursor
-  /** `undefined` when there was nothing new to store. */
+/** What of a batch was new. */
+interface Kept extends Pick<BatchRead, 'text' | 'events' | 'noticed'> {
+  /** `undefined` when there was no event to store. */
   readonly batchId: number | undefined
-  readonly events: readonly SoundLine[]
   readonly invalid: number
 }
-type SoundLine = TakenLine & { readonly event: NonNullable<TakenLine['event']> }
+const NOTHING: Kept = { text: new Uint8Array(), events: 0, noticed: [], batchId: undefined, invalid: 0 }
+
+interface Taken {
+  readonly cursor: Cursor
+  /** Some of it had not been taken before. */
+  readonly fresh: boolean
+  readonly kept: Kept
+}
 
 async function keep(
   tx: Tx,
-  agentId: AgentId,
+  { agentId, receivedAt }: BatchOrigin,
   { header, body }: SealedBatch,
-  taken: readonly TakenLine[],
-  receivedAt: string,
-): Promise<Result<Kept, 'malformed'>> {
+  read: BatchRead,
+): Promise<Result<Taken, 'malformed'>> {
   const key = { agent_id: agentId, epoch: header.epoch, class: header.class }
   const stream = await tx
     .selectFrom('streams')
@@ -101,15 +105,14 @@ async function keep(
     return refuse('malformed', `the batch begins at ${header.first_seq}, and ${acked + 1} has not come yet`)
   // Never further than this batch: an agent does not expect an ack of what it has not sent on this connection.
   const cursor = { epoch: header.epoch, class: header.class, seq: header.last_seq }
-  if (header.last_seq <= acked) return ok({ cursor, batchId: undefined, events: [], invalid: 0 })
-  const fresh = taken.filter(({ seq }) => seq > acked)
-  const sound = fresh.filter((line): line is SoundLine => line.event !== undefined)
-  const invalid = fresh.filter(({ event }) => event === undefined).map(({ seq }) => seq)
+  if (header.last_seq <= acked) return ok({ cursor, fresh: false, kept: NOTHING })
+  const invalid = read.invalid.filter((seq) => seq > acked)
   const gaps = gapsAfter(header, acked, invalid)
+  const part = header.first_seq > acked ? { ...read, body: read.soundBody ?? body } : after(acked, header, read)
   const dropped = gaps.reduce((sum, gap) => sum + gap.to - gap.from + 1, 0)
   const counted = {
     acked_seq: header.last_seq,
-    stored: (stream?.stored ?? 0) + sound.length,
+    stored: (stream?.stored ?? 0) + part.events,
     dropped: (stream?.dropped ?? 0) + dropped,
     invalid: (stream?.invalid ?? 0) + invalid.length,
     updated_at: receivedAt,
@@ -130,28 +133,46 @@ async function keep(
       .execute()
   }
   await writeGaps(tx, key, gaps, receivedAt)
-  if (sound.length === 0) return ok({ cursor, batchId: undefined, events: [], invalid: invalid.length })
-  const whole = sound.length === taken.length
-  const lines = sound.map(({ line }) => line)
+  const { text, events, noticed } = part
+  if (events === 0) return ok({ cursor, fresh: true, kept: { ...NOTHING, invalid: invalid.length } })
   const { id } = await tx
     .insertInto('ingest_batches')
     .values({
       ...key,
       first_seq: Math.max(header.first_seq, acked + 1),
       last_seq: header.last_seq,
-      count: sound.length,
+      count: events,
       gaps: JSON.stringify(gaps),
-      body_bytes: whole ? header.body_bytes : lines.reduce((sum, line) => sum + line.length + 1, 0),
+      body_bytes: text.length,
       received_at: receivedAt,
+      // It was looked through before it was kept; without a finding there is nothing that detection could do.
+      detected: noticed.length === 0 ? 1 : 0,
       block_id: null,
     })
     .returning('id')
     .executeTakeFirstOrThrow()
-  await tx
-    .insertInto('ingest_bodies')
-    .values({ batch_id: id, body: whole ? body : compress(lines) })
-    .execute()
-  return ok({ cursor, batchId: id, events: sound, invalid: invalid.length })
+  await tx.insertInto('ingest_bodies').values({ batch_id: id, body: part.body }).execute()
+  return ok({ cursor, fresh: true, kept: { batchId: id, text, events, noticed, invalid: invalid.length } })
+}
+
+/** What of a batch comes after `acked`: an agent that lost an ack sends again in other pieces. */
+function after(
+  acked: number,
+  header: BatchHeader,
+  read: BatchRead,
+): Pick<BatchRead, 'text' | 'events' | 'noticed'> & { readonly body: Uint8Array } {
+  const invalid = new Set(read.invalid)
+  let start = 0
+  let known = 0
+  for (const seq of batchSequence(header)) {
+    if (seq > acked) break
+    if (invalid.has(seq)) continue
+    start = read.text.indexOf(0x0a, start) + 1
+    known++
+  }
+  const text = read.text.slice(start)
+  const noticed = read.noticed.filter(({ seq }) => seq > acked)
+  return { text, events: read.events - known, noticed, body: compress(text) }
 }
 
 async function writeGaps(
@@ -181,11 +202,4 @@ async function dropOldestStreams(tx: Tx, agentId: AgentId): Promise<void> {
       .where('epoch', '=', epoch)
       .where('class', '=', name)
       .execute()
-}
-
-function compress(lines: readonly Uint8Array[]): Uint8Array {
-  const newline = Buffer.of(0x0a)
-  return zstdCompressSync(Buffer.concat(lines.flatMap((line) => [line, newline])), {
-    params: { [constants.ZSTD_c_compressionLevel]: 1 },
-  })
 }

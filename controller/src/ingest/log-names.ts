@@ -1,7 +1,7 @@
 /** Log names and figures of this room. */
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
-export type IngestLogName = 'ingest.block.failed'
+export type IngestLogName = 'ingest.block.failed' | 'ingest.batch.set_aside' | 'ingest.reader.replaced'
 
 export interface IngestLog {
   error(name: IngestLogName, fields: Readonly<Record<string, unknown>>): void
@@ -11,6 +11,7 @@ export interface IngestMetrics {
   readonly events: Counter
   readonly batches: Counter<'result'>
   readonly invalid: Counter
+  readonly damaged: Counter
   readonly ackSeconds: Histogram
   readonly moved: Counter
   readonly moveFailures: Counter
@@ -31,6 +32,11 @@ export function ingestMetrics(registry: Registry): IngestMetrics {
     invalid: new Counter({
       name: 'firebreak_ingest_events_invalid_total',
       help: 'Events that did not fit the schema; each has a gap record.',
+      registers,
+    }),
+    damaged: new Counter({
+      name: 'firebreak_ingest_events_damaged_total',
+      help: 'Events that were acked and could not be read again; each has a gap record.',
       registers,
     }),
     ackSeconds: new Histogram({

@@ -9,6 +9,8 @@ import { MiB } from '@firebreak/shared/wire/units.ts'
 import type { StateStore } from '../store/state/state-store.ts'
 import type { EventLine, TelemetryStore } from '../store/telemetry/telemetry-store.ts'
 import { linesOf } from './batch-body.ts'
+import { type FeedDeps, readAgain } from './feed.ts'
+import type { HeldBatches } from './held-batches.ts'
 import type { IngestConfig } from './ingest-config.ts'
 import type { IngestLog, IngestMetrics } from './log-names.ts'
 
@@ -16,9 +18,10 @@ const MAX_BLOCK_BATCHES = 1_000
 const MAX_BLOCK_BYTES = 64 * MiB
 const RETRY_MS = 1_000
 
-export interface MoverDeps {
+export interface MoverDeps extends Pick<FeedDeps, 'reader' | 'setAside'> {
   readonly state: StateStore
   readonly telemetry: Pick<TelemetryStore, 'insert'>
+  readonly held: Pick<HeldBatches, 'text' | 'dropText'>
   readonly clock: Clock
   readonly log: IngestLog
   readonly metrics: IngestMetrics
@@ -129,26 +132,20 @@ export class Mover {
   }
 
   async #insert(blockId: string): Promise<void> {
-    const { state, telemetry, clock, metrics } = this.#deps
+    const { state, telemetry, held, clock, metrics } = this.#deps
     const started = clock.monotonic()
     const rows = await state.db
       .selectFrom('ingest_batches')
-      .innerJoin('ingest_bodies', 'ingest_bodies.batch_id', 'ingest_batches.id')
       .selectAll()
       .where('stored', '=', 0)
       .where('block_id', '=', blockId)
       .orderBy('id')
       .execute()
-    const events: EventLine[] = rows.flatMap((row) =>
-      linesOf(row).map(({ seq, line }) => ({
-        agentId: row.agent_id,
-        epoch: row.epoch,
-        class: row.class,
-        seq,
-        ingestedAt: row.received_at,
-        json: line,
-      })),
-    )
+    const events: EventLine[] = []
+    for (const row of rows) {
+      const text = held.text(row.id) ?? (await readAgain(this.#deps, row.id))?.text
+      if (text) for (const line of linesOf(row, text)) events.push(line)
+    }
     await telemetry.insert(blockId, events)
     await state.write(async (tx) => {
       await tx
@@ -164,6 +161,7 @@ export class Mover {
         .where('block_id', '=', blockId)
         .execute()
     })
+    for (const { id } of rows) held.dropText(id)
     metrics.moved.inc(events.length)
     metrics.blockSeconds.observe((clock.monotonic() - started) / 1_000)
   }

@@ -181,8 +181,14 @@ function unsoundHeader(header: BatchHeader): string | undefined {
     : 'the numbers of the batch do not add up'
 }
 
+/** Where the events of a batch stand. */
+export type BatchNumbers = Pick<BatchHeader, 'first_seq' | 'last_seq' | 'gaps'>
+
 /** The lines of a batch, decoded within the limit that the header names. The signature must have been verified before. */
-export function batchLines(batch: SealedBatch): Result<readonly Uint8Array[], FrameRefusal> {
+export function batchLines(batch: {
+  readonly header: Pick<BatchHeader, 'count' | 'body_bytes'>
+  readonly body: Uint8Array
+}): Result<readonly Uint8Array[], FrameRefusal> {
   if (batch.header.count === 0) return ok([])
   const decoded = inflate(batch.body, batch.header.body_bytes, batch.header.body_bytes)
   if (!decoded.ok) return decoded
@@ -201,7 +207,7 @@ export function batchLines(batch: SealedBatch): Result<readonly Uint8Array[], Fr
 }
 
 /** The sequence numbers of the events of a batch, in order, gaps left out. */
-export function* batchSequence(header: BatchHeader): Generator<number> {
+export function* batchSequence(header: BatchNumbers): Generator<number> {
   let gapAt = 0
   for (let seq = header.first_seq; seq <= header.last_seq; seq++) {
     const gap = header.gaps[gapAt]
