@@ -1,5 +1,6 @@
 /** The wiring of the agent: who is given what. Nothing is decided here. */
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
+import { uptime } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import { type Result, ok, reasonOf, refuse } from '@firebreak/shared/result.ts'
@@ -78,6 +79,12 @@ export async function startAgent(config: Config, deps: AgentDeps): Promise<Resul
 
   const bootId = readBootId()
   const spool = openSpool({ clock, log, folder: join(stateDir, 'spool') }, config.spool)
+  const run = {
+    id: randomUUID(),
+    started_ms: clock.now(),
+    booted_ms: Math.max(0, Math.round(clock.now() - uptime() * 1_000)),
+    ...(spool.lastAlive === undefined ? {} : { last_alive_ms: spool.lastAlive }),
+  }
   const ceiling = createCeiling({ path: config.ceiling })
   const step = deps.step ? { step: deps.step } : {}
   const orders = createOrders({
@@ -112,10 +119,13 @@ export async function startAgent(config: Config, deps: AgentDeps): Promise<Resul
       command: orders.position(),
       receipt_seq: orders.receipts.last(),
       streams: [...spool.counts()],
+      run,
     }),
     status: () => ({
       t: 'status',
-      streams: [...spool.counts()],
+      at_ms: clock.now(),
+      streams: [...spool.counts(), ...spool.closed()],
+      renewals: [...spool.renewals],
       collectors: collectors.status(),
       containment: table.containment(),
       ceiling_sha256: ceiling.view().sha256,

@@ -86,6 +86,20 @@ export const Config = Type.Object(
           maximum: 16 * MiB,
           description: 'Size of one file of the spool, the unit in which it is freed.',
         }),
+        max_age_hours: Type.Integer({
+          default: 72,
+          minimum: 1,
+          maximum: 8_760,
+          description:
+            'How long unsent events are kept, in hours in which the agent ran; what it raised itself, ten times as long. The default outlasts a weekend without the controller.',
+        }),
+        min_free_percent: Type.Integer({
+          default: 10,
+          minimum: 0,
+          maximum: 90,
+          description:
+            'Share of the file system that the spool leaves free, in percent. Below it, the oldest of the least important is given up, down to 16 MiB.',
+        }),
       },
       { additionalProperties: false, default: {}, description: 'Events on their way, on disk.' },
     ),

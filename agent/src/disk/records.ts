@@ -17,6 +17,8 @@ export interface DiskRecord {
 export interface PlacedRecord extends DiskRecord {
   readonly start: number
   readonly end: number
+  /** CRC-32 of all that comes before the payload, and of the payload. */
+  readonly crc: number
 }
 
 /** A stretch of a file that holds no sound record. `torn`: it reaches to the end of the file. */
@@ -38,6 +40,11 @@ export function encodeRecord(record: DiskRecord): Buffer {
   return bytes
 }
 
+/** Its checksum, as `encodeRecord` put it there. */
+export function crcOf(record: Buffer): number {
+  return record.readUInt32BE(16)
+}
+
 /** The record that starts at `start`, or `undefined` when no whole and sound one does. Its payload is a view. */
 export function recordAt(file: Buffer, start: number): PlacedRecord | undefined {
   const payloadAt = start + RECORD_HEADER_BYTES
@@ -46,10 +53,11 @@ export function recordAt(file: Buffer, start: number): PlacedRecord | undefined 
   const end = payloadAt + length
   if (length > MAX_PAYLOAD_BYTES || end > file.length) return undefined
   const payload = file.subarray(payloadAt, end)
-  if (crc32(payload, crc32(file.subarray(start, start + 16))) !== file.readUInt32BE(start + 16)) return undefined
+  const crc = file.readUInt32BE(start + 16)
+  if (crc32(payload, crc32(file.subarray(start, start + 16))) !== crc) return undefined
   const number = file.readBigUInt64BE(start + 8)
   if (number > BigInt(Number.MAX_SAFE_INTEGER)) return undefined
-  return { kind: file[start + 2] ?? 0, number: Number(number), payload, start, end }
+  return { kind: file[start + 2] ?? 0, number: Number(number), payload, start, end, crc }
 }
 
 /** How many bytes the record that starts at `start` needs, as far as its header can be seen. */

@@ -58,7 +58,7 @@ function connect(stateDir: string, change: Partial<LinkDeps> = {}): Host {
     change.spool ??
     openSpool(
       { clock: systemClock, log: silentLog, folder: join(stateDir, 'spool') },
-      { max_bytes: 16 * MiB, segment_bytes: MiB },
+      { max_bytes: 16 * MiB, segment_bytes: MiB, max_age_hours: 72, min_free_percent: 0 },
     )
   const commands: Buffer[] = []
   const link = createLink({

@@ -13,7 +13,7 @@ export const LINK_LOG = {
   resolveFailed: 'link.name.unresolved',
   eventInvalid: 'link.event.invalid',
   spoolBegan: 'link.spool.began',
-  spoolFull: 'link.spool.full',
+  spoolDropped: 'link.spool.dropped',
   spoolDamaged: 'link.spool.damaged',
   spoolUnwritable: 'link.spool.unwritable',
   spoolRolledBack: 'link.spool.rolled_back',

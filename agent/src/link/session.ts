@@ -93,7 +93,6 @@ export class LiveSession {
   #lastFlush = Number.NEGATIVE_INFINITY
   #flushTimer: NodeJS.Timeout | undefined
   #flushAt = Number.POSITIVE_INFINITY
-  #flushing = false
   #closeWhy: string | undefined
   /** What came before `start`. */
   #early: Buffer[] | undefined
@@ -300,24 +299,13 @@ export class LiveSession {
     if (at >= this.#flushAt || this.#stop.signal.aborted) return
     clearTimeout(this.#flushTimer)
     this.#flushAt = at
-    this.#flushTimer = setTimeout(() => {
-      this.#flush().catch((thrown: unknown) => this.#broken(thrown))
-    }, at - now)
+    this.#flushTimer = setTimeout(() => this.#flush(), at - now)
   }
 
-  async #flush(): Promise<void> {
+  #flush(): void {
     this.#flushAt = Number.POSITIVE_INFINITY
-    if (this.#flushing) {
-      this.#flushSoon(URGENT_FLUSH_MS)
-      return
-    }
-    this.#flushing = true
     this.#lastFlush = performance.now()
-    try {
-      await this.#deps.spool.sync()
-    } finally {
-      this.#flushing = false
-    }
+    this.#guard(() => this.#deps.spool.flush())
     this.#pump()
   }
 

@@ -96,6 +96,25 @@ export const AgentRun = Type.Object(
 export type AgentRun = Type.Static<typeof AgentRun>
 
 /**
+ * Why an agent began a new epoch. `ahead`: the controller knew numbers that its disk had not given out. `forked`: it knew other events
+ * under the same numbers. `controller_behind`: it had forgotten numbers that it had acked. `damaged`: the numbers could not be read.
+ */
+export const EPOCH_ENDS = ['ahead', 'forked', 'controller_behind', 'damaged'] as const
+export type EpochEnd = (typeof EPOCH_ENDS)[number]
+
+/** An epoch of this agent that goes on in another. */
+export const Renewal = Type.Object(
+  {
+    from: Type.String({ pattern: UUID_PATTERN }),
+    into: Type.String({ pattern: UUID_PATTERN }),
+    why: Type.Enum([...EPOCH_ENDS]),
+    at_ms: TimeMs,
+  },
+  { additionalProperties: false },
+)
+export type Renewal = Type.Static<typeof Renewal>
+
+/**
  * What an agent may have sent and not yet had acked on one connection, both at once. One batch may always be on the way, however large,
  * so that a small credit slows down and never stops; a credit below what is on the way is reached by waiting.
  */
@@ -143,6 +162,7 @@ export const AgentMessage = Type.Union([
     collectors: Type.Array(CollectorStatus, { maxItems: 32 }),
     sources: Type.Optional(Type.Array(SourceStatus, { maxItems: 32 })),
     at_ms: Type.Optional(TimeMs),
+    renewals: Type.Optional(Type.Array(Renewal, { maxItems: 16, description: 'The last of them, oldest first.' })),
     containment: Type.Object(
       {
         phase: Type.Enum([...CONTAINMENT_PHASES]),

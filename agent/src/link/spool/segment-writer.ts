@@ -45,7 +45,7 @@ export class SegmentWriter {
   begin(first: number): Segment {
     const path = segmentPath(this.#folder, first)
     const fd = openSync(path, 'wx', 0o600)
-    const segment: Segment = { path, first, last: first - 1, bytes: 0, gaps: [] }
+    const segment: Segment = { path, first, last: first - 1, bytes: 0, gaps: [], firstAt: 0, lastAt: 0, age: 0 }
     this.#newNames = true
     this.#active = { segment, fd }
     return segment
@@ -63,8 +63,7 @@ export class SegmentWriter {
   }
 
   /** The last append failed: the file is taken back to its last whole record and closed. Returns it as `close` does. */
-  takeBack(why: string): Segment | undefined {
-    this.#tell(why)
+  takeBack(): Segment | undefined {
     const active = this.#active
     if (!active) return undefined
     try {
@@ -108,6 +107,12 @@ export class SegmentWriter {
     await this.#syncing
   }
 
+  /** The disk does not take it; said once until it does again. */
+  failed(why: string): void {
+    if (!this.#isBroken) this.#broken(why)
+    this.#isBroken = true
+  }
+
   async #syncOnce(): Promise<void> {
     const target = this.#written
     try {
@@ -118,14 +123,9 @@ export class SegmentWriter {
       if (this.#active) await flushData(this.#active.fd)
       this.#durable = Math.max(this.#durable, target)
     } catch (thrown) {
-      this.#tell(reasonOf(thrown))
+      this.failed(reasonOf(thrown))
     } finally {
       for (const fd of this.#closeLater.splice(0)) closeSync(fd)
     }
-  }
-
-  #tell(why: string): void {
-    if (!this.#isBroken) this.#broken(why)
-    this.#isBroken = true
   }
 }

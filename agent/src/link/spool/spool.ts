@@ -1,28 +1,32 @@
 /**
  * Events wait here, on disk, until the controller has stored them. Each class is a stream of its own with consecutive numbers, and
- * every number is an event or lies in a gap: `produced = stored + spooled + dropped` (design 6). Nothing is sent before it is safe on
- * disk, so a power cut cannot make the agent give one number to two events that a controller has seen.
+ * every number is an event or lies in a gap: `produced = stored + spooled + dropped` (design 6). What is sent is written before, so a
+ * kill takes back nothing that a controller has seen. A power cut, a snapshot that is put back or a copy of the disk may: then the
+ * controller knows numbers, or other events under them, and the spool goes on in a new epoch before it sends anything.
  */
-import { readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import { EVENT_CLASSES, type EventClass, classOf } from '@firebreak/shared/events/classes.ts'
-import { type Event, eventSchema } from '@firebreak/shared/events/event.ts'
-import { truncateEvent } from '@firebreak/shared/events/truncate.ts'
-import { isUuid, uuidv7 } from '@firebreak/shared/ids.ts'
+import type { Event } from '@firebreak/shared/events/event.ts'
+import { uuidv7 } from '@firebreak/shared/ids.ts'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import type { BatchHeader, GapReason } from '@firebreak/shared/wire/frame.ts'
 import { WIRE } from '@firebreak/shared/wire/limits.ts'
-import type { StreamCount } from '@firebreak/shared/wire/messages.ts'
+import type { EpochEnd, Renewal, StreamCount } from '@firebreak/shared/wire/messages.ts'
 import { KiB, MiB } from '@firebreak/shared/wire/units.ts'
-import type { Emit } from '../../collectors/collector.ts'
-import { makePrivateFolder, readIfThere, writeAtomic } from '../../disk/atomic-file.ts'
+import type { Emit, LossWindow } from '../../collectors/collector.ts'
+import { makePrivateFolder } from '../../disk/atomic-file.ts'
 import type { Log } from '../../log.ts'
 import { LINK_LOG } from '../log-names.ts'
-import { Stream, type StreamConfig } from './stream.ts'
+import { Ballast } from './ballast.ts'
+import { Epochs } from './epochs.ts'
+import { lineOf } from './event-line.ts'
+import { Life } from './life.ts'
+import { NumbersUnknown } from './segment.ts'
+import { type FreeSpace, freeSpaceOf, SpoolKeeper, type SpoolLimits } from './spool-limits.ts'
+import { Stream } from './stream.ts'
 
-export interface SpoolConfig {
-  readonly max_bytes: number
+export interface SpoolConfig extends SpoolLimits {
   readonly segment_bytes: number
 }
 
@@ -35,38 +39,58 @@ export interface Cursor {
   readonly epoch: string
   readonly class: EventClass
   readonly seq: number
+  /** Checksum of the stream up to `seq`, as the controller was told it. */
+  readonly chain?: number
 }
 
 /** What goes in comes from collectors, what goes out from the link. */
 export interface Spool extends Emit {
   readonly epoch: string
+  /** When the agent's life before gave its last sign, ms since 1970. */
+  readonly lastAlive: number | undefined
+  /** Epochs that ended here, oldest first. */
+  readonly renewals: readonly Renewal[]
   /** Called when something was appended. */
   onAppend(listener: (eventClass: EventClass) => void): void
-  /** Resolves when everything appended before survives a power cut; only that is handed out by `next`. */
+  /** Hands everything appended to the system: a kill loses nothing of it, and `next` hands it out. */
+  flush(): void
+  /** Resolves when everything appended before survives a power cut. */
   sync(): Promise<void>
   /** The next unsent batch of this class. It counts as sent until `rewind`. */
   next(eventClass: EventClass): UnsentBatch | undefined
   hasUnsent(eventClass: EventClass): boolean
   /** False when that was never sent. An ack of an earlier epoch says nothing any more and is fine. */
   ack(cursor: Cursor): boolean
-  /** Where the controller is at the start of a connection. If it knows numbers that this disk never gave out, the disk went back in time, and if it knows fewer than it acked before, the controller did: a new epoch begins. */
+  /**
+   * Where the controller is at the start of a connection. If it knows numbers that this disk never gave out, or other events under
+   * the same numbers, the disk went back in time or was copied; if it knows fewer than it acked before, the controller went back. A
+   * new epoch begins then, with everything that was not acked.
+   */
   resume(cursors: readonly Cursor[]): Promise<void>
+  /** Of the epoch in force. */
   counts(): readonly StreamCount[]
+  /** The last word on epochs that ended here. */
+  closed(): readonly StreamCount[]
   close(): Promise<void>
 }
 
-/** Part of the disk that only the agent's own alerts may use. */
-const RESERVED_FOR_ALERTS = 0.1
 const BATCH_BYTES = 256 * KiB
 const SYNC_INTERVAL_MS = 200
-const SYNC_BYTES = 64 * KiB
+const SYNC_BYTES = 1 * MiB
+const UPKEEP_MS = 10_000
+/** The file system is looked at again after so much was written, however short the time. */
+const MEASURE_BYTES = 4 * MiB
 /** Batches on the way are at most this much; after a restart it is not known which of them arrived. */
 const MAYBE_SENT_BYTES = 2 * MiB
+/** A segment ends after this part of the time that it is kept, so that what is old goes in small pieces. */
+const ROLLS_PER_AGE = 8
 
 export interface SpoolDeps {
   readonly clock: Clock
   readonly log: Log
   readonly folder: string
+  /** Of the file system of this folder. */
+  readonly freeSpace?: (folder: string) => FreeSpace
 }
 
 export function openSpool(deps: SpoolDeps, config: SpoolConfig): Spool {
@@ -76,33 +100,61 @@ export function openSpool(deps: SpoolDeps, config: SpoolConfig): Spool {
 class DiskSpool implements Spool {
   readonly #deps: SpoolDeps
   readonly #config: SpoolConfig
+  readonly #ballast: Ballast
+  readonly #life: Life
+  readonly #epochs: Epochs
+  readonly #keeper: SpoolKeeper
+  readonly #listeners: ((eventClass: EventClass) => void)[] = []
+  readonly #stopping = new AbortController()
   #epoch: string
   #streams: ReadonlyMap<EventClass, Stream>
-  readonly #listeners: ((eventClass: EventClass) => void)[] = []
   #writeDue = false
   #unsyncedBytes = 0
+  #unmeasuredBytes = 0
   #syncTimer: NodeJS.Timeout | undefined
   #toldInvalid = false
-  #closed = false
+  #isBroken = false
 
   constructor(deps: SpoolDeps, config: SpoolConfig) {
     this.#deps = deps
     this.#config = config
-    makePrivateFolder(deps.folder)
-    const known = this.#readEpoch()
+    const { clock, log, folder } = deps
+    makePrivateFolder(folder)
+    this.#ballast = new Ballast(folder)
+    this.#life = new Life(folder, clock, this.#ballast.write)
+    this.#epochs = new Epochs(folder, this.#ballast.write)
+    this.#keeper = new SpoolKeeper(config, (eventClass, reason) =>
+      log.warn(LINK_LOG.spoolDropped, { class: eventClass, reason, max_bytes: config.max_bytes }),
+    )
+    const known = this.#epochs.current()
     const opened = known === undefined ? undefined : this.#tryOpen(known)
     if (known !== undefined && opened) {
       this.#epoch = known
       this.#streams = opened
     } else {
-      this.#epoch = uuidv7(deps.clock.now())
-      this.#streams = this.#begin(this.#epoch)
+      this.#epoch = uuidv7(clock.now())
+      this.#streams = this.#open(this.#epoch)
+      if (known === undefined) this.#epochs.begin(this.#epoch)
+      else this.#salvage(known)
+      log.info(LINK_LOG.spoolBegan, { epoch: this.#epoch })
     }
-    this.#removeOtherEpochs()
+    this.#epochs.removeOthers(this.#epoch)
+    this.#upkeep()
+    this.#keepUp().catch((thrown: unknown) => {
+      if (!this.#stopping.signal.aborted) throw thrown
+    })
   }
 
   get epoch(): string {
     return this.#epoch
+  }
+
+  get lastAlive(): number | undefined {
+    return this.#life.before
+  }
+
+  get renewals(): readonly Renewal[] {
+    return this.#epochs.renewals
   }
 
   onAppend(listener: (eventClass: EventClass) => void): void {
@@ -111,19 +163,30 @@ class DiskSpool implements Spool {
 
   event(event: Event): void {
     const eventClass = classOf(event)
-    const fitted = this.#fit(event)
-    if (typeof fitted === 'string') this.lost(eventClass, 1, fitted)
-    else {
-      this.#stream(eventClass).append(fitted)
-      this.#unsyncedBytes += fitted.length
+    const line = lineOf(event)
+    if (line.ok) {
+      this.#stream(eventClass).append(line.value)
+      this.#unsyncedBytes += line.value.length
+      this.#unmeasuredBytes += line.value.length
       this.#appended(eventClass)
+    } else {
+      if (line.code === 'invalid' && !this.#toldInvalid) {
+        this.#toldInvalid = true
+        const action = event.event.action.slice(0, 128)
+        this.#deps.log.error(LINK_LOG.eventInvalid, { 'event.action': action, reason: line.why })
+      }
+      this.lost(eventClass, 1, line.code)
     }
   }
 
-  lost(eventClass: EventClass, count: number, reason: GapReason): void {
+  lost(eventClass: EventClass, count: number, reason: GapReason, window?: LossWindow): void {
     if (!Number.isSafeInteger(count) || count < 1) return
-    this.#stream(eventClass).appendGap(count, reason)
+    this.#stream(eventClass).appendGap(count, reason, window?.firstAt, window?.lastAt)
     this.#appended(eventClass)
+  }
+
+  flush(): void {
+    if (this.#writeDue) this.#write()
   }
 
   async sync(): Promise<void> {
@@ -146,6 +209,8 @@ class DiskSpool implements Spool {
         count: run.lines.length,
         body_bytes: run.bytes,
         gaps: [...run.gaps],
+        ...(run.chainBefore === undefined ? {} : { chain_before: run.chainBefore }),
+        chain: run.chain,
       },
       lines: run.lines,
     }
@@ -155,68 +220,49 @@ class DiskSpool implements Spool {
     return this.#stream(eventClass).hasUnsent
   }
 
-  ack(cursor: Cursor): boolean {
-    return cursor.epoch !== this.#epoch || this.#stream(cursor.class).ack(cursor.seq)
+  ack({ epoch, class: eventClass, seq }: Cursor): boolean {
+    return epoch !== this.#epoch || this.#stream(eventClass).ack(seq) === 'taken'
   }
 
   async resume(cursors: readonly Cursor[]): Promise<void> {
+    this.flush()
     for (const stream of this.#streams.values()) stream.rewind()
-    const behind = cursors.filter(
-      ({ epoch, class: name, seq }) => epoch === this.#epoch && seq < this.#stream(name).acked,
-    )
-    const ahead = cursors.filter((cursor) => !this.ack(cursor))
-    if (ahead.length > 0)
-      this.#deps.log.error(LINK_LOG.spoolRolledBack, { classes: ahead.map((cursor) => cursor.class).join(',') })
-    // It was set back to a backup: numbers that it does not know any more are not here either, and it takes none out of turn.
-    if (behind.length > 0)
-      this.#deps.log.error(LINK_LOG.controllerRolledBack, { classes: behind.map((cursor) => cursor.class).join(',') })
-    if (ahead.length > 0 || behind.length > 0) await this.#renew()
+    const here = cursors.filter(({ epoch }) => epoch === this.#epoch)
+    const answers = here.map(({ class: name, seq, chain }): EpochEnd | 'taken' => {
+      const stream = this.#stream(name)
+      return seq < stream.acked ? 'controller_behind' : stream.ack(seq, chain)
+    })
+    const why = (['ahead', 'forked', 'controller_behind'] as const).find((end) => answers.includes(end))
+    if (why === undefined) return
+    const classes = here.filter((_, i) => answers[i] !== 'taken').map((cursor) => cursor.class)
+    const name = why === 'controller_behind' ? LINK_LOG.controllerRolledBack : LINK_LOG.spoolRolledBack
+    this.#deps.log.error(name, { classes: classes.join(','), why })
+    await this.#renew(why)
   }
 
   counts(): readonly StreamCount[] {
-    return EVENT_CLASSES.map((eventClass) => ({
-      epoch: this.#epoch,
-      class: eventClass,
-      ...this.#stream(eventClass).totals(),
-    }))
+    const epoch = this.#epoch
+    return EVENT_CLASSES.map((name) => ({ epoch, class: name, ...this.#stream(name).totals() }))
+  }
+
+  closed(): readonly StreamCount[] {
+    return this.#epochs.closed
   }
 
   async close(): Promise<void> {
-    this.#closed = true
+    this.#stopping.abort()
     clearTimeout(this.#syncTimer)
     this.#write()
     await Promise.all([...this.#streams.values()].map((stream) => stream.close()))
-  }
-
-  /** The event as JSON text within all limits, or the reason why its number stays empty. */
-  #fit(event: Event): Uint8Array | 'invalid' | 'too_large' {
-    const cut = truncateEvent(event)
-    if (!eventSchema.Check(cut)) {
-      if (!this.#toldInvalid) {
-        const error = eventSchema.Errors(cut)[0]
-        this.#deps.log.error(LINK_LOG.eventInvalid, {
-          'event.action': event.event.action.slice(0, 128),
-          field: error?.instancePath ?? '',
-          reason: error?.message ?? '',
-        })
-      }
-      this.#toldInvalid = true
-      return 'invalid'
-    }
-    let text = JSON.stringify(cut)
-    // JSON.stringify writes half a surrogate pair as \udXXX, which no strict reader takes.
-    if (/\\ud[89a-f]/i.test(text))
-      text = JSON.stringify(cut, (_, value: unknown) => (typeof value === 'string' ? value.toWellFormed() : value))
-    const line = Buffer.from(text)
-    return line.length > WIRE.maxEventBytes ? 'too_large' : line
+    this.#guard(() => this.#life.sign())
   }
 
   #appended(eventClass: EventClass): void {
     if (!this.#writeDue) {
       this.#writeDue = true
-      setImmediate(() => this.#write())
+      setImmediate(() => this.flush())
     }
-    if (this.#syncTimer === undefined && !this.#closed)
+    if (this.#syncTimer === undefined && !this.#stopping.signal.aborted)
       this.#syncTimer = setTimeout(() => this.#syncInBackground(), SYNC_INTERVAL_MS).unref()
     for (const listener of this.#listeners) listener(eventClass)
   }
@@ -224,8 +270,11 @@ class DiskSpool implements Spool {
   #write(): void {
     this.#writeDue = false
     for (const stream of this.#streams.values()) stream.write()
-    this.#keepWithinLimit()
-    if (this.#unsyncedBytes >= SYNC_BYTES && !this.#closed) {
+    this.#guard(() => {
+      if (this.#unmeasuredBytes >= MEASURE_BYTES) this.#measure()
+      this.#keeper.keepWithin(this.#streams)
+    })
+    if (this.#unsyncedBytes >= SYNC_BYTES && !this.#stopping.signal.aborted) {
       this.#unsyncedBytes = 0
       this.#syncInBackground()
     }
@@ -237,54 +286,87 @@ class DiskSpool implements Spool {
     })
   }
 
-  #keepWithinLimit(): void {
-    const { max_bytes: max } = this.#config
-    const others = EVENT_CLASSES.filter((eventClass) => eventClass !== 'alert').reverse()
-    const bytesOf = (classes: readonly EventClass[]) => classes.reduce((sum, name) => sum + this.#stream(name).bytes, 0)
-    while (bytesOf(others) > max * (1 - RESERVED_FOR_ALERTS) || bytesOf(EVENT_CLASSES) > max) {
-      const freed = [...others, 'alert' as const].find((name) => this.#stream(name).dropOldest())
-      if (freed === undefined) return
-      this.#deps.log.warn(LINK_LOG.spoolFull, { class: freed, max_bytes: max })
+  async #keepUp(): Promise<void> {
+    for (;;) {
+      await this.#deps.clock.sleep(UPKEEP_MS, this.#stopping.signal)
+      this.#upkeep()
     }
+  }
+
+  #upkeep(): void {
+    this.#guard(() => {
+      this.#life.sign()
+      this.#measure()
+      this.#keeper.dropAged(this.#streams, this.#life.age())
+      this.#keeper.keepWithin(this.#streams)
+      this.#ballast.restore()
+    })
+  }
+
+  #measure(): void {
+    this.#unmeasuredBytes = 0
+    const held = [...this.#streams.values()].reduce((sum, stream) => sum + stream.bytes, 0)
+    this.#keeper.measure((this.#deps.freeSpace ?? freeSpaceOf)(this.#deps.folder), held)
+  }
+
+  /** Trouble of the disk in the background: told once until it is over, and tried again by the next round. */
+  #guard(work: () => void): void {
+    try {
+      work()
+      this.#isBroken = false
+    } catch (thrown) {
+      if (!this.#isBroken) this.#deps.log.error(LINK_LOG.spoolUnwritable, { reason: reasonOf(thrown) })
+      this.#isBroken = true
+    }
+  }
+
+  #makeRoom(eventClass: EventClass): boolean {
+    let made = false
+    this.#guard(() => {
+      made = this.#keeper.makeRoom(this.#streams, eventClass)
+      this.#ballast.restore()
+    })
+    return made
   }
 
   /** What was not acked goes into a new epoch with new numbers; what was lost there stays lost in the old one. */
-  async #renew(): Promise<void> {
+  async #renew(why: EpochEnd): Promise<void> {
+    const { clock, log } = this.#deps
     const old = this.#streams
-    const epoch = uuidv7(this.#deps.clock.now())
-    const streams = this.#begin(epoch)
-    for (const [eventClass, stream] of old) {
-      const fresh = streams.get(eventClass)
-      for (const item of stream.unacked()) {
-        if ('from' in item) fresh?.appendGap(item.to - item.from + 1, item.reason)
-        else fresh?.append(item)
-      }
-      fresh?.write()
-    }
-    this.#epoch = epoch
+    const into = uuidv7(clock.now())
+    const streams = this.#open(into)
+    for (const [name, stream] of old) moveOver(stream, streams.get(name))
+    await Promise.all([...streams.values()].map((stream) => stream.sync()))
+    // Where another machine or another past went on in this epoch, its counts are not ours to close.
+    const counts = why === 'controller_behind' ? this.counts().map(closedCount) : []
+    this.#epochs.renew({ from: this.#epoch, into, why, at_ms: clock.now() }, counts)
+    this.#epoch = into
     this.#streams = streams
-    await this.sync()
+    log.info(LINK_LOG.spoolBegan, { epoch: into, why })
     await Promise.all([...old.values()].map((stream) => stream.close()))
-    this.#removeOtherEpochs()
+    this.#epochs.removeOthers(into)
   }
 
-  #readEpoch(): string | undefined {
-    const text = readIfThere(join(this.#deps.folder, 'epoch'))?.toString('utf8').trim()
-    return text !== undefined && isUuid(text) ? text : undefined
-  }
-
-  #begin(epoch: string): ReadonlyMap<EventClass, Stream> {
-    const streams = this.#open(epoch)
-    writeAtomic(join(this.#deps.folder, 'epoch'), `${epoch}\n`)
-    this.#deps.log.info(LINK_LOG.spoolBegan, { epoch })
-    return streams
+  /** The numbers of an epoch cannot be told any more: what can be read goes on in the one that has just begun. */
+  #salvage(from: string): void {
+    for (const [name, fresh] of this.#streams) {
+      // How many numbers are missing is not known: one stands for them all.
+      fresh.appendGap(1, 'epoch_lost', this.#life.before)
+      try {
+        moveOver(this.#openStream(from, name, true), fresh)
+      } catch (thrown) {
+        this.#deps.log.error(LINK_LOG.spoolDamaged, { class: name, path: from, reason: reasonOf(thrown) })
+      }
+      fresh.seal()
+    }
+    this.#epochs.renew({ from, into: this.#epoch, why: 'damaged', at_ms: this.#deps.clock.now() }, [])
   }
 
   #tryOpen(epoch: string): ReadonlyMap<EventClass, Stream> | undefined {
     try {
       return this.#open(epoch)
     } catch (thrown) {
-      if (!(thrown instanceof SyntaxError)) throw thrown
+      if (!(thrown instanceof NumbersUnknown)) throw thrown
       // Where the numbers stand is not known, so none may be given out again: a new epoch.
       this.#deps.log.error(LINK_LOG.spoolDamaged, { path: epoch, reason: reasonOf(thrown) })
       return undefined
@@ -292,28 +374,30 @@ class DiskSpool implements Spool {
   }
 
   #open(epoch: string): ReadonlyMap<EventClass, Stream> {
-    const { log, folder } = this.#deps
-    return new Map(
-      EVENT_CLASSES.map((eventClass) => {
-        const config: StreamConfig = {
-          folder: join(folder, epoch, eventClass),
-          segmentBytes: Math.min(this.#config.segment_bytes, this.#config.max_bytes / 16),
-          maybeSentBytes: Math.min(MAYBE_SENT_BYTES, this.#config.max_bytes / 8),
-        }
-        return [
-          eventClass,
-          new Stream(config, {
-            broken: (reason) => log.error(LINK_LOG.spoolUnwritable, { class: eventClass, reason }),
-            damaged: (path) => log.error(LINK_LOG.spoolDamaged, { class: eventClass, path }),
-          }),
-        ] as const
-      }),
-    )
+    return new Map(EVENT_CLASSES.map((name) => [name, this.#openStream(epoch, name, false)] as const))
   }
 
-  #removeOtherEpochs(): void {
-    for (const name of readdirSync(this.#deps.folder))
-      if (isUuid(name) && name !== this.#epoch) rmSync(join(this.#deps.folder, name), { recursive: true, force: true })
+  #openStream(epoch: string, eventClass: EventClass, salvage: boolean): Stream {
+    const { log, clock } = this.#deps
+    const { max_bytes: max, segment_bytes: segment, max_age_hours: hours } = this.#config
+    return new Stream(
+      {
+        folder: join(this.#epochs.folderOf(epoch), eventClass),
+        segmentBytes: Math.min(segment, max / 16),
+        maybeSentBytes: Math.min(MAYBE_SENT_BYTES, max / 8),
+        rollAfterMs: (hours * 3_600_000) / ROLLS_PER_AGE,
+        lastAlive: this.#life.before ?? clock.now(),
+        salvage,
+      },
+      {
+        now: () => clock.now(),
+        age: () => this.#life.age(),
+        write: this.#ballast.write,
+        makeRoom: () => this.#makeRoom(eventClass),
+        broken: (reason) => log.error(LINK_LOG.spoolUnwritable, { class: eventClass, reason }),
+        damaged: (path) => log.error(LINK_LOG.spoolDamaged, { class: eventClass, path }),
+      },
+    )
   }
 
   #stream(eventClass: EventClass): Stream {
@@ -321,4 +405,23 @@ class DiskSpool implements Spool {
     if (!stream) throw new TypeError(`no stream of class ${eventClass}`)
     return stream
   }
+}
+
+function moveOver(old: Stream, fresh: Stream | undefined): void {
+  const { spooled } = old.totals()
+  let moved = 0
+  for (const item of old.unacked()) {
+    if ('from' in item) fresh?.appendGap(item.to - item.from + 1, item.reason, item.first_at, item.last_at)
+    else {
+      fresh?.append(item)
+      if (++moved % 1_000 === 0) fresh?.write()
+    }
+  }
+  if (moved < spooled) fresh?.appendGap(spooled - moved, 'spool_damaged')
+  fresh?.write()
+}
+
+/** The last word on an epoch: what waited in it goes on elsewhere. */
+function closedCount({ spooled, ...count }: StreamCount): StreamCount {
+  return { ...count, spooled: 0, moved: spooled }
 }

@@ -1,51 +1,88 @@
 /** What a stream finds in its folder after a restart: how far it was acked, and its segments without a hole between them. */
 import { readdirSync, statSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { readIfThere, writeAtomic } from '../../disk/atomic-file.ts'
-import { isSegmentName, recoverSegment, type Segment, writeGapSegment } from './segment.ts'
+import { readIfThere } from '../../disk/atomic-file.ts'
+import type { WriteFile } from './ballast.ts'
+import { isSegmentName, NumbersUnknown, recoverSegment, type Segment, writeGapSegment } from './segment.ts'
 
 export interface StreamState {
   readonly acked: number
   /** Numbers below the ack that lay in gaps. */
   readonly droppedAcked: number
+  /** Checksum of the stream up to the ack; `undefined` when it is not known. */
+  readonly chain: number | undefined
 }
 
-/** Throws a SyntaxError when the file is there and makes no sense: then nobody knows which numbers were given out. */
-export function readStreamState(folder: string): StreamState {
+/**
+ * Throws NumbersUnknown when the file is there and makes no sense: then nobody knows which numbers were given out. `salvage`: says
+ * nothing was acked instead.
+ */
+export function readStreamState(folder: string, salvage: boolean): StreamState {
   const path = join(folder, 'state.json')
   const text = readIfThere(path)
-  if (!text) return { acked: 0, droppedAcked: 0 }
-  const parsed = JSON.parse(text.toString('utf8')) as { acked?: unknown; dropped_acked?: unknown }
-  const { acked, dropped_acked: droppedAcked } = parsed
-  if (!Number.isSafeInteger(acked) || !Number.isSafeInteger(droppedAcked))
-    throw new SyntaxError(`${path} holds no counts`)
-  return { acked: acked as number, droppedAcked: droppedAcked as number }
+  if (!text) return { acked: 0, droppedAcked: 0, chain: 0 }
+  const parsed = parse(text.toString('utf8'))
+  if (!isCount(parsed?.acked) || !isCount(parsed.dropped_acked)) {
+    if (!salvage) throw new NumbersUnknown(`${path} holds no counts`)
+    return { acked: 0, droppedAcked: 0, chain: undefined }
+  }
+  return {
+    acked: parsed.acked,
+    droppedAcked: parsed.dropped_acked,
+    chain: isCount(parsed.chain) ? parsed.chain : undefined,
+  }
 }
 
-export function writeStreamState(folder: string, { acked, droppedAcked }: StreamState): void {
-  writeAtomic(join(folder, 'state.json'), JSON.stringify({ acked, dropped_acked: droppedAcked }))
+export function writeStreamState(folder: string, { acked, droppedAcked, chain }: StreamState, write: WriteFile): void {
+  write(join(folder, 'state.json'), JSON.stringify({ acked, dropped_acked: droppedAcked, chain }))
 }
 
-/** In order; what is missing or damaged was replaced by gaps, and `damaged` was told of it. */
-export function recoverSegments(folder: string, acked: number, damaged: (path: string) => void): Segment[] {
+export interface FoundSegments {
+  readonly folder: string
+  readonly acked: number
+  readonly lastAlive: number
+  readonly write: WriteFile
+  /** Told of what was missing or damaged and is a gap now. */
+  readonly damaged: (path: string) => void
+  readonly salvage: boolean
+}
+
+/** In order, without a hole from the ack on. */
+export function recoverSegments({ folder, acked, lastAlive, write, damaged, salvage }: FoundSegments): Segment[] {
   for (const name of readdirSync(folder).filter(isSegmentName))
     if (statSync(join(folder, name)).size === 0) unlinkSync(join(folder, name)) // killed before the first write
   const names = readdirSync(folder).filter(isSegmentName).sort()
   const segments: Segment[] = []
-  let next: number | undefined
+  let expected: number | undefined
   for (const [i, name] of names.entries()) {
     const path = join(folder, name)
-    const recovered = recoverSegment(path, next, i === names.length - 1)
+    const after = names[i + 1]
+    const following = after === undefined ? undefined : Number.parseInt(after, 10)
+    const recovered = recoverSegment(path, { expected, following, lastAlive, write, salvage })
     if (!recovered) continue
     if (recovered.damaged) damaged(path)
-    next = recovered.segment.last + 1
+    expected = recovered.segment.last + 1
     segments.push(recovered.segment)
   }
   const first = segments[0]
-  if (first && first.first > acked + 1) {
-    const missing = writeGapSegment(folder, [{ from: acked + 1, to: first.first - 1, reason: 'spool_damaged' }])
+  if (first && first.first > acked + 1 && !salvage) {
+    const gap = { from: acked + 1, to: first.first - 1, reason: 'spool_damaged' } as const
+    const missing = writeGapSegment(folder, [gap], first.age, write)
     damaged(missing.path)
     segments.unshift(missing)
   }
   return segments
+}
+
+function parse(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined // told by the caller: it holds no counts
+  }
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0
 }

@@ -2,9 +2,12 @@
 import { unlinkSync } from 'node:fs'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import type { Gap, GapReason } from '@firebreak/shared/wire/frame.ts'
-import { makePrivateFolder } from '../../disk/atomic-file.ts'
-import { encodeRecord, type PlacedRecord } from '../../disk/records.ts'
-import { EVENT_RECORD, encodeGap, fillWithGaps, gapOf, lastNumberOf, numbersInGaps, pushGap } from './gaps.ts'
+import { flushFolder, makePrivateFolder } from '../../disk/atomic-file.ts'
+import { crcOf, encodeRecord, type PlacedRecord } from '../../disk/records.ts'
+import { isDiskFull, type WriteFile } from './ballast.ts'
+import { chained, NO_RECORDS, replacesRecords } from './chain.ts'
+import { EVENT_RECORD, encodeGap, fillWithGaps, gapOf, lastNumberOf, numbersInGaps, pushGap, timesOf } from './gaps.ts'
+import { type RecentRecord, RecentRecords } from './recent-records.ts'
 import { recoverSegment, type Segment, writeGapSegment } from './segment.ts'
 import { holdsEvents, SegmentList } from './segment-list.ts'
 import { SegmentReader } from './segment-reader.ts'
@@ -13,12 +16,35 @@ import { readStreamState, recoverSegments, writeStreamState } from './stream-rec
 
 /** A segment that is wholly acked is freed while it is still written to, once it is this part of a whole one. */
 const FREE_ACTIVE_FROM = 1 / 4
+const READ_AHEAD_BYTES = 256 * 1024
+/** Tries to make room for one write on a full disk. */
+const ROOM_TRIES = 4
 
 export interface StreamConfig {
   readonly folder: string
   readonly segmentBytes: number
   /** After a restart this much past the ack may have been sent before, and is dropped last. */
   readonly maybeSentBytes: number
+  /** A segment is not written to for longer than this, ms of the spool's life, so that what is old can be freed by itself. */
+  readonly rollAfterMs: number
+  /** When the life before gave its last sign, ms since 1970. */
+  readonly lastAlive: number
+  /** What can be read is wanted, though the numbers may not hold; nothing may be appended. */
+  readonly salvage?: boolean
+}
+
+export interface StreamDeps {
+  /** ms since 1970. */
+  now(): number
+  /** ms that this spool has been alive since it was opened. */
+  age(): number
+  readonly write: WriteFile
+  /** Frees something on a full disk; false when there is nothing that is worth less. */
+  makeRoom(): boolean
+  /** Told of a disk that does not take it, once a run of failures. */
+  broken(why: string): void
+  /** Told of what was lost on the disk. */
+  damaged(path: string): void
 }
 
 export interface ReadLimits {
@@ -33,6 +59,9 @@ export interface ReadRun {
   readonly lines: readonly Uint8Array[]
   readonly gaps: readonly Gap[]
   readonly bytes: number
+  /** Checksum up to `first - 1`, when it is known, and up to `last`. */
+  readonly chainBefore: number | undefined
+  readonly chain: number
 }
 
 export interface StreamTotals {
@@ -41,27 +70,28 @@ export interface StreamTotals {
   readonly dropped: number
 }
 
-/** What the owner hears: `broken` for a disk that does not take it (once a run of failures), `damaged` for what was lost on it. */
-export interface StreamLog {
-  broken(why: string): void
-  damaged(path: string): void
-}
+/**
+ * `taken`: freed below it. `ahead`: it was never sent, so the disk went back in time or the controller errs. `forked`: other events
+ * went out under these numbers, from another machine or another past of this one.
+ */
+export type AckAnswer = 'taken' | 'ahead' | 'forked'
 
-interface Pending {
+interface Pending extends Omit<RecentRecord, 'bytes'> {
   readonly bytes: Buffer
-  readonly first: number
-  readonly last: number
-  readonly gap: Gap | undefined
 }
 
 export class Stream {
   readonly #config: StreamConfig
-  readonly #log: StreamLog
+  readonly #deps: StreamDeps
   readonly #segments = new SegmentList()
   readonly #reader = new SegmentReader()
   readonly #writer: SegmentWriter
+  readonly #recent = new RecentRecords()
   /** Made in this turn of the event loop, not written yet. */
   #pending: Pending[] = []
+  #pendingFrom = 0
+  /** Age of the spool at which the segment that is written to was begun. */
+  #activeSince = 0
   /** Numbers whose write failed; told as a gap with the next write that works. */
   #unwritten: Gap | undefined
   #last = 0
@@ -72,22 +102,27 @@ export class Stream {
   #acked = 0
   #dropped = 0
   #droppedAcked = 0
+  /** Checksums up to the ack and up to what was sent; `undefined` when not known. */
+  #ackedChain: number | undefined
+  #sentChain: number | undefined
+  /** Of each end of a batch on its way. */
+  readonly #ends = new Map<number, number>()
 
-  constructor(config: StreamConfig, log: StreamLog) {
+  constructor(config: StreamConfig, deps: StreamDeps) {
     this.#config = config
-    this.#log = log
+    this.#deps = deps
     makePrivateFolder(config.folder)
     this.#recover()
-    this.#writer = new SegmentWriter(config.folder, this.#last, (why) => log.broken(why))
+    this.#writer = new SegmentWriter(config.folder, this.#last, (why) => deps.broken(why))
   }
 
   get bytes(): number {
     return this.#segments.bytes
   }
 
-  /** Bytes that wait to be flushed. */
+  /** Something would be lost in a power cut: neither flushed nor acked. */
   get isDirty(): boolean {
-    return this.#pending.length > 0 || this.#writer.durable < this.#writer.written
+    return this.#pending.length > 0 || Math.max(this.#writer.durable, this.#acked) < this.#writer.written
   }
 
   /** Everything up to this number was acked. */
@@ -111,15 +146,16 @@ export class Stream {
   append(line: Uint8Array): void {
     const number = ++this.#last
     const bytes = encodeRecord({ kind: EVENT_RECORD, number, payload: line })
-    this.#pending.push({ bytes, first: number, last: number, gap: undefined })
+    this.#pend({ bytes, first: number, last: number, gap: undefined, payload: line, crc: crcOf(bytes) })
   }
 
-  /** Gives numbers to events that are not there. */
-  appendGap(count: number, reason: GapReason): void {
-    const gap: Gap = { from: this.#last + 1, to: this.#last + count, reason }
+  /** Gives numbers to events that are not there. `since`: when the first of them may have happened, ms since 1970. */
+  appendGap(count: number, reason: GapReason, since = this.#deps.now(), until = this.#deps.now()): void {
+    const gap: Gap = { from: this.#last + 1, to: this.#last + count, reason, ...timesOf(since, until) }
     this.#last = gap.to
     this.#dropped += count
-    this.#pending.push({ bytes: encodeGap(gap), first: gap.from, last: gap.to, gap })
+    const bytes = encodeGap(gap)
+    this.#pend({ bytes, first: gap.from, last: gap.to, gap, payload: bytes, crc: crcOf(bytes) })
   }
 
   /** Hands everything appended to the system. After it a kill of the process loses nothing. */
@@ -127,110 +163,112 @@ export class Stream {
     const pending = this.#pending
     if (pending.length === 0 && !this.#unwritten) return
     this.#pending = []
-    try {
-      const segment = this.#writer.segment ?? this.#begin(this.#unwritten?.from ?? pending[0]?.first ?? 0)
-      const lost = this.#unwritten
-      const bytes = Buffer.concat([...(lost ? [encodeGap(lost)] : []), ...pending.map((record) => record.bytes)])
-      this.#writer.append(bytes, this.#last)
-      if (lost) pushGap(segment.gaps, lost)
-      for (const { gap } of pending) if (gap) pushGap(segment.gaps, gap)
-      this.#segments.grow(segment, bytes.length)
-      this.#unwritten = undefined
-      if (segment.bytes >= this.#config.segmentBytes) this.#closeActive()
-    } catch (thrown) {
-      this.#giveUp(pending, reasonOf(thrown))
+    for (let tries = 1; ; tries++) {
+      try {
+        this.#put(pending)
+        return
+      } catch (thrown) {
+        this.#discard(this.#writer.takeBack())
+        if (tries < ROOM_TRIES && isDiskFull(thrown) && this.#deps.makeRoom()) continue
+        this.#writer.failed(reasonOf(thrown))
+        this.#giveUp(pending)
+        return
+      }
     }
   }
 
-  /** Resolves when everything written before the call survives a power cut. Only that is read for sending. */
+  /** Resolves when everything appended before the call survives a power cut, or the disk refuses. */
   async sync(): Promise<void> {
     this.write()
     await this.#writer.sync()
   }
 
-  /** The next unsent run of numbers that is safe on disk, or `undefined`. What it returns counts as sent. */
+  /** Writes and flushes while the caller waits, and begins a new segment with what comes next. */
+  seal(): void {
+    this.write()
+    this.#closeActive()
+    flushFolder(this.#config.folder)
+  }
+
+  /** The next unsent run of numbers that a kill of this process does not take back, or `undefined`. What it returns counts as sent. */
   next(limits: ReadLimits): ReadRun | undefined {
-    const { durable } = this.#writer
-    if (this.#sent >= durable) return undefined
+    const { written } = this.#writer
+    if (this.#sent >= written) return undefined
     const lines: Uint8Array[] = []
     const gaps: Gap[] = []
     let bytes = 0
     let at = this.#sent
-    while (at < durable && lines.length < limits.events && bytes < limits.bytes && gaps.length < limits.gaps) {
-      const record = this.#read(at + 1, limits.bytes)
+    const chainBefore = this.#sentChain
+    let chain = chainBefore ?? NO_RECORDS
+    while (at < written && lines.length < limits.events && bytes < limits.bytes && gaps.length < limits.gaps) {
+      const record = this.#recent.find(at + 1) ?? this.#readFrom(at + 1, limits.bytes)
       if (!record) break
-      const gap = gapOf(record)
-      const last = lastNumberOf(record) ?? at
+      const { gap, payload, last } = record
       if (gap) pushGap(gaps, { ...gap, from: at + 1 })
       else {
-        if (lines.length > 0 && bytes + record.payload.length + 1 > limits.bytes) break
-        lines.push(record.payload)
-        bytes += record.payload.length + 1
+        if (lines.length > 0 && bytes + payload.length + 1 > limits.bytes) break
+        lines.push(payload)
+        bytes += payload.length + 1
       }
-      this.#reader.skipTo(last + 1, record.end)
+      chain = chained(chain, record.crc)
       at = last
     }
     if (at === this.#sent) return undefined
     const first = this.#sent + 1
     this.#sent = at
+    this.#sentChain = chain
+    this.#ends.set(at, chain)
     this.#maybeSent = Math.max(this.#maybeSent, at)
     this.#everSent = Math.max(this.#everSent, at)
-    return { first, last: at, lines, gaps, bytes }
+    return { first, last: at, lines, gaps, bytes, chainBefore, chain }
   }
 
   /** The connection is gone: what was not acked is sent again. */
   rewind(): void {
     this.#sent = this.#acked
+    this.#sentChain = this.#ackedChain
+    this.#ends.clear()
+    this.#recent.clear()
     this.#reader.close()
   }
 
-  /** Everything up to `number` is stored at the controller. False when that was never sent: the disk went back in time, or the controller errs. */
-  ack(number: number): boolean {
-    if (number > this.#everSent) return false
-    if (number <= this.#acked) return true
+  /** Everything up to `number` is stored at the controller. `chain`: the checksum that it was told with that number. */
+  ack(number: number, chain?: number): AckAnswer {
+    if (number > this.#everSent) return 'ahead'
+    if (number < this.#acked) return 'taken'
+    const known = number === this.#acked ? this.#ackedChain : (this.#ends.get(number) ?? this.#chainAt(number))
+    if (chain !== undefined && known !== undefined && chain !== known) return 'forked'
     this.#droppedAcked += this.#segments.lost(this.#acked + 1, number)
     this.#acked = number
-    if (this.#sent < number) {
+    this.#ackedChain = known ?? chain
+    for (const end of this.#ends.keys()) if (end <= number) this.#ends.delete(end)
+    if (this.#sent <= number) {
+      if (this.#sent < number) this.#reader.close()
       this.#sent = number
-      this.#reader.close()
+      this.#sentChain = this.#ackedChain
     }
-    const active = this.#writer.segment
-    if (
-      active &&
-      active.last <= number &&
-      active.bytes >= this.#config.segmentBytes * FREE_ACTIVE_FROM &&
-      this.#pending.length === 0
-    )
-      this.#closeActive()
-    const done = this.#segments.all.filter((segment) => segment.last <= number && segment !== this.#writer.segment)
-    if (done.length === 0) return true
-    this.saveState() // before the files go: the numbers must never be given out again
-    for (const segment of done) this.#remove(segment)
-    return true
+    this.#free()
+    return 'taken'
   }
 
   /** Frees the oldest segment and leaves a gap in its place. False when there is nothing to free. */
-  dropOldest(): boolean {
+  dropOldest(reason: GapReason): boolean {
     const { all } = this.#segments
     const victim =
       all.find((segment) => segment.first > this.#maybeSent && holdsEvents(segment)) ??
       all.find((segment) => segment.last > this.#acked && holdsEvents(segment))
     if (!victim) return false
-    if (victim === this.#writer.segment) this.#closeActive()
-    const from = Math.max(victim.first, this.#acked + 1)
-    const before = this.#segments.before(victim)
-    const joined = before && !holdsEvents(before) && before.last + 1 === from ? before : undefined
-    const old = [...(joined ? joined.gaps : []), ...victim.gaps]
-    const range = { from: joined ? Math.max(joined.first, this.#acked + 1) : from, to: victim.last }
-    this.#dropped += victim.last - from + 1 - numbersInGaps(victim.gaps, from, victim.last)
-    const gapSegment = writeGapSegment(this.#config.folder, fillWithGaps(old, range, 'spool_full'))
-    for (const segment of joined ? [joined, victim] : [victim]) {
-      if (segment.path !== gapSegment.path) this.#remove(segment)
-      else this.#segments.forget(segment)
-    }
-    this.#segments.add(gapSegment)
-    this.#reader.close()
+    this.#drop(victim, reason)
     return true
+  }
+
+  /** Frees what was written before this time of the spool's life. Returns how many segments it were. */
+  dropAged(before: number): number {
+    const old = this.#segments.all.filter(
+      (segment) => segment.last > this.#acked && segment.bytes > 0 && segment.age < before && holdsEvents(segment),
+    )
+    for (const victim of old) this.#drop(victim, 'spool_aged')
+    return old.length
   }
 
   /** Every unsent or unacked line in order, and the gaps between; for moving to a new epoch. */
@@ -238,18 +276,17 @@ export class Stream {
     this.write()
     this.#reader.close()
     for (let at = this.#acked; at < this.#writer.written; ) {
-      const record = this.#read(at + 1, 256 * 1024)
+      const record = this.#readFrom(at + 1, READ_AHEAD_BYTES)
       if (!record) return
-      const gap = gapOf(record)
-      yield gap ? { ...gap, from: at + 1 } : record.payload
-      at = lastNumberOf(record) ?? at + 1
-      this.#reader.skipTo(at + 1, record.end)
+      yield record.gap ? { ...record.gap, from: at + 1 } : record.payload
+      at = record.last
     }
   }
 
-  /** Remembers the ack, so that less is sent again after a restart. */
+  /** Remembers the ack, so that less is sent again after a restart. Throws when the disk does not take it. */
   saveState(): void {
-    writeStreamState(this.#config.folder, { acked: this.#acked, droppedAcked: this.#droppedAcked })
+    const state = { acked: this.#acked, droppedAcked: this.#droppedAcked, chain: this.#ackedChain }
+    writeStreamState(this.#config.folder, state, this.#deps.write)
   }
 
   async close(): Promise<void> {
@@ -257,17 +294,26 @@ export class Stream {
     await this.#writer.settled()
     this.#closeActive()
     this.#reader.close()
-    this.saveState()
+    try {
+      this.saveState()
+    } catch (thrown) {
+      this.#deps.broken(reasonOf(thrown)) // more is sent again, and the controller knows it
+    }
   }
 
   #recover(): void {
-    const { folder } = this.#config
-    const state = readStreamState(folder)
+    const { folder, lastAlive, salvage = false } = this.#config
+    const { write } = this.#deps
+    const state = readStreamState(folder, salvage)
     this.#acked = state.acked
     this.#droppedAcked = state.droppedAcked
-    for (const segment of recoverSegments(folder, this.#acked, (path) => this.#log.damaged(path)))
+    this.#ackedChain = state.chain
+    this.#sentChain = state.chain
+    const damaged = (path: string) => this.#deps.damaged(path)
+    for (const segment of recoverSegments({ folder, acked: this.#acked, lastAlive, write, damaged, salvage }))
       this.#segments.add(segment)
     const { all } = this.#segments
+    if (salvage) this.#acked = Math.max(this.#acked, (all[0]?.first ?? 1) - 1)
     this.#last = Math.max(this.#acked, all.at(-1)?.last ?? 0)
     this.#everSent = this.#last
     this.#sent = this.#acked
@@ -280,27 +326,126 @@ export class Stream {
     for (const segment of all.filter((old) => old.last <= this.#acked)) this.#remove(segment)
   }
 
-  #begin(first: number): Segment {
+  #pend(pending: Pending): void {
+    if (this.#pending.length === 0) this.#pendingFrom = pending.gap?.first_at ?? this.#deps.now()
+    this.#pending.push(pending)
+  }
+
+  #put(pending: readonly Pending[]): void {
+    const age = this.#deps.age()
+    if (this.#writer.segment && age - this.#activeSince > this.#config.rollAfterMs) this.#closeActive()
+    const segment = this.#writer.segment ?? this.#begin(this.#unwritten?.from ?? pending[0]?.first ?? 0, age)
+    const lost = this.#unwritten
+    const parts = pending.map((record) => record.bytes)
+    if (lost) parts.unshift(encodeGap(lost))
+    const bytes = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
+    this.#writer.append(bytes, this.#last)
+    if (lost) pushGap(segment.gaps, lost)
+    for (const record of pending) {
+      if (record.gap) pushGap(segment.gaps, record.gap)
+      this.#recent.push({ ...record, bytes: record.bytes.length })
+    }
+    if (segment.firstAt === 0) segment.firstAt = lost?.first_at ?? this.#pendingFrom
+    segment.lastAt = this.#deps.now()
+    segment.age = age
+    this.#segments.grow(segment, bytes.length)
+    this.#unwritten = undefined
+    if (segment.bytes >= this.#config.segmentBytes) this.#closeActive()
+  }
+
+  #begin(first: number, age: number): Segment {
     const segment = this.#writer.begin(first)
+    this.#activeSince = age
     this.#segments.add(segment)
     return segment
   }
 
   #closeActive(): void {
-    const empty = this.#writer.close()
+    this.#discard(this.#writer.close())
+  }
+
+  #discard(empty: Segment | undefined): void {
     if (empty) this.#remove(empty)
   }
 
-  /** The write failed: its numbers become a gap. */
-  #giveUp(pending: readonly Pending[], why: string): void {
-    const empty = this.#writer.takeBack(why)
-    if (empty) this.#remove(empty)
+  /** The write failed for good: its numbers become a gap. */
+  #giveUp(pending: readonly Pending[]): void {
     const first = pending[0]?.first ?? 0
     for (const { gap, first: from, last } of pending) if (!gap) this.#dropped += last - from + 1
-    this.#unwritten = { from: this.#unwritten?.from ?? first, to: this.#last, reason: 'spool_full' }
+    const firstAt = this.#unwritten?.first_at ?? this.#pendingFrom
+    const from = this.#unwritten?.from ?? first
+    this.#unwritten = { from, to: this.#last, reason: 'disk_failed', ...timesOf(firstAt, this.#deps.now()) }
   }
 
-  /** The record in which `number` lies. A damaged segment is repaired on the way. */
+  /** Frees what is wholly acked. */
+  #free(): void {
+    const active = this.#writer.segment
+    if (
+      active &&
+      active.last <= this.#acked &&
+      active.bytes >= this.#config.segmentBytes * FREE_ACTIVE_FROM &&
+      this.#pending.length === 0
+    )
+      this.#closeActive()
+    const done = this.#segments.all.filter((segment) => segment.last <= this.#acked && segment !== this.#writer.segment)
+    if (done.length === 0) return
+    try {
+      this.saveState() // before the files go: the numbers must never be given out again
+    } catch (thrown) {
+      this.#deps.broken(reasonOf(thrown)) // they are kept, and tried again with the next ack
+      return
+    }
+    for (const segment of done) this.#remove(segment)
+  }
+
+  /** The gap is on disk before the events go. */
+  #drop(victim: Segment, reason: GapReason): void {
+    if (victim === this.#writer.segment) this.#closeActive()
+    const from = Math.max(victim.first, this.#acked + 1)
+    const before = this.#segments.before(victim)
+    // What may have been sent keeps its records: the checksum goes over them.
+    const isJoined = before && before.first > this.#maybeSent && !holdsEvents(before) && before.last + 1 === from
+    const joined = isJoined ? before : undefined
+    const old = [...(joined ? joined.gaps : []), ...victim.gaps]
+    const range = { from: joined ? Math.max(joined.first, this.#acked + 1) : from, to: victim.last }
+    const filled = fillWithGaps(old, range, { reason, ...timesOf(victim.firstAt, victim.lastAt) })
+    const gapSegment = writeGapSegment(this.#config.folder, filled, victim.age, this.#deps.write)
+    this.#dropped += victim.last - from + 1 - numbersInGaps(victim.gaps, from, victim.last)
+    for (const segment of joined ? [joined, victim] : [victim]) {
+      if (segment.path !== gapSegment.path) this.#remove(segment)
+      else this.#segments.forget(segment)
+    }
+    this.#segments.add(gapSegment)
+    this.#recent.clear()
+    this.#reader.close()
+  }
+
+  /** The checksum up to `number`, from the records between it and the ack; `undefined` when they are not what was sent. */
+  #chainAt(number: number): number | undefined {
+    let chain = this.#ackedChain
+    this.#reader.close()
+    for (let at = this.#acked; at < number && chain !== undefined; ) {
+      const record = this.#readFrom(at + 1, READ_AHEAD_BYTES)
+      if (!record || record.last > number || (record.gap && replacesRecords(record.gap.reason))) chain = undefined
+      else {
+        chain = chained(chain, record.crc)
+        at = record.last
+      }
+    }
+    this.#reader.close()
+    return chain
+  }
+
+  /** The record in which `number` lies, from the disk; the next one is looked for behind it. */
+  #readFrom(number: number, readAhead: number): Omit<RecentRecord, 'bytes' | 'first'> | undefined {
+    const record = this.#read(number, readAhead)
+    const last = record && lastNumberOf(record)
+    if (!record || last === undefined) return undefined
+    this.#reader.skipTo(last + 1, record.end)
+    return { last, gap: gapOf(record), payload: record.payload, crc: record.crc }
+  }
+
+  /** A damaged segment is repaired on the way. */
   #read(number: number, readAhead: number): PlacedRecord | undefined {
     for (let attempt = 0; attempt < 2; attempt++) {
       const segment = this.#segments.holding(number)
@@ -315,19 +460,19 @@ export class Stream {
   #repair(segment: Segment): void {
     if (segment === this.#writer.segment) this.#closeActive()
     this.#reader.close()
-    this.#log.damaged(segment.path)
+    this.#deps.damaged(segment.path)
     this.#segments.forget(segment)
-    const pieces: Segment[] = []
-    const recovered = recoverSegment(segment.path, segment.first, false)?.segment
-    if (recovered) pieces.push(recovered)
-    const from = (recovered?.last ?? segment.first - 1) + 1
-    if (from <= segment.last)
-      pieces.push(writeGapSegment(this.#config.folder, [{ from, to: segment.last, reason: 'spool_damaged' }]))
+    const recovered = recoverSegment(segment.path, {
+      expected: segment.first,
+      following: segment.last + 1,
+      lastAlive: this.#deps.now(),
+      write: this.#deps.write,
+    })
     this.#dropped -= numbersInGaps(segment.gaps, this.#acked + 1, segment.last)
-    for (const piece of pieces) {
-      this.#dropped += numbersInGaps(piece.gaps, this.#acked + 1, piece.last)
-      this.#segments.add(piece)
-    }
+    if (!recovered) return
+    recovered.segment.age = segment.age
+    this.#dropped += numbersInGaps(recovered.segment.gaps, this.#acked + 1, segment.last)
+    this.#segments.add(recovered.segment)
   }
 
   #remove(segment: Segment): void {
@@ -336,7 +481,7 @@ export class Stream {
     try {
       unlinkSync(segment.path)
     } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') this.#log.broken(reasonOf(thrown))
+      if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') this.#deps.broken(reasonOf(thrown))
     }
   }
 }
