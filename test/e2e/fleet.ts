@@ -111,6 +111,19 @@ export class Controller {
     })
   }
 
+  /** `kill -HUP`, as `systemctl reload` does it; returns the line in which the controller says what came of it. */
+  async reload(): Promise<string> {
+    const running = this.#running
+    const pid = await running?.pidInside()
+    if (running === undefined || pid === undefined) throw new Error('the controller does not run')
+    const told = running.stderr.length
+    await this.node.exec(['kill', '-HUP', String(pid)])
+    return await this.until(
+      'the controller says what it reloaded',
+      async () => /^Reloaded: .*$/m.exec(running.stderr.slice(told))?.[0],
+    )
+  }
+
   async stop(): Promise<void> {
     await this.#running?.[Symbol.asyncDispose]()
     this.#running = undefined

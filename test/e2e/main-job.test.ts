@@ -1,15 +1,22 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { labSupport, type Capture, type LabHost, type LabNode, type Packet, skipWithout } from '../lab/lab.ts'
 import { bootFleet, type Fleet, GATEWAY_PORT } from './fleet.ts'
 
 const support = await labSupport()
+const SHIPPED_RULES = join(import.meta.dirname, '../../controller/content/rules')
 
 interface CommandShown {
   readonly id: string
   readonly type: string
   readonly state: string
+  readonly code: string | null
   readonly evidence: {
+    readonly killed?: readonly { pid: number; executable?: string }[]
+    readonly surviving?: readonly number[]
     readonly probes?: readonly { name: string; expected: string; found: string }[]
     readonly ruleset_restored?: boolean
   } | null
@@ -20,6 +27,7 @@ describe.skipIf(skipWithout(support, 7, 'the main job'))(
   'from a malicious command line to a host that is cut off, and back',
   () => {
     let fleet: Fleet
+    let ownRules: string
     let web: LabHost
     let bystander: LabHost
     let attacker: LabNode
@@ -31,7 +39,11 @@ describe.skipIf(skipWithout(support, 7, 'the main job'))(
     let isolatedAt: number
 
     beforeAll(async () => {
-      fleet = await bootFleet({ hosts: ['web-1', 'web-2'] })
+      ownRules = await mkdtemp(join(tmpdir(), 'firebreak-e2e-rules-'))
+      fleet = await bootFleet({
+        hosts: ['web-1', 'web-2'],
+        controllerConfig: `detect:\n  rule_dirs: ${JSON.stringify([SHIPPED_RULES, ownRules])}\n`,
+      })
       ;[web, bystander] = fleet.hosts as [LabHost, LabHost]
       attacker = await fleet.lab.node('attacker')
       neighbour = await fleet.lab.node('neighbour')
@@ -59,6 +71,7 @@ describe.skipIf(skipWithout(support, 7, 'the main job'))(
     })
     afterAll(async () => {
       await fleet?.[Symbol.asyncDispose]()
+      await rm(ownRules, { recursive: true, force: true })
     })
 
     it('sees the command line, decides, and isolates the host by itself', async () => {
@@ -164,6 +177,73 @@ describe.skipIf(skipWithout(support, 7, 'the main job'))(
       expect(shown.evidence?.ruleset_restored).toBe(true)
     })
 
+    it('kills a process and its descendants by hand, with the proof that they are gone', async () => {
+      await using tree = bystander.spawn(['bash', '-c', 'sleep 4241 & bash -c "sleep 4242 & wait" & wait'])
+      const root = await tree.pidInside()
+      const alive = async (pattern: string) =>
+        (await bystander.exec(['pgrep', '-f', pattern], { check: false })).stdout.split('\n').filter(Boolean)
+      await fleet.controller.until('the tree is there', async () =>
+        (await alive('^sleep 424[12]$')).length === 2 ? true : undefined,
+      )
+      const done = await fleet.controller.cli(['kill', 'web-2', String(root), '--tree', '--yes', '--reason', 'drill'])
+      expect(done.code, done.stdout + done.stderr).toBe(0)
+      expect(await alive('^sleep 424[12]$')).toEqual([])
+      expect(await alive('sleep 4242 & wait')).toEqual([])
+      const killed = await lastKill()
+      expect(killed.state).toBe('verified')
+      expect(killed.evidence?.surviving).toEqual([])
+      expect(killed.evidence?.killed?.map(({ executable }) => executable?.split('/').at(-1)).toSorted()).toEqual([
+        'bash',
+        'bash',
+        'sleep',
+        'sleep',
+      ])
+      expect(killed.evidence?.killed?.map(({ pid }) => pid)).toContain(root)
+    })
+
+    it('is refused by the host to kill what its owner protects, with the reason', async () => {
+      const pid = (await bystander.exec(['systemctl', 'show', '-P', 'MainPID', 'systemd-journald'])).stdout.trim()
+      const done = await fleet.controller.cli(['kill', 'web-2', pid, '--yes', '--reason', 'drill'])
+      expect(done.code, done.stdout + done.stderr).toBe(4)
+      expect(done.stdout + done.stderr).toContain('above_ceiling')
+      expect(await lastKill()).toMatchObject({ state: 'refused', code: 'above_ceiling', evidence: null })
+      expect((await bystander.exec(['systemctl', 'show', '-P', 'MainPID', 'systemd-journald'])).stdout.trim()).toBe(pid)
+    })
+
+    it('looks for a new rule after SIGHUP, and goes on with the old one when the file is broken', async () => {
+      const file = join(ownRules, 'own.yml')
+      const title = 'Probe of the Reload'
+      await writeFile(
+        file,
+        `title: ${title}\nid: 6a6a4c6a-54bb-4d7a-9a3c-1f5b8a1f0a01\nstatus: test\nlevel: low\nlogsource:\n    category: process_creation\n    product: linux\ndetection:\n    selection:\n        CommandLine|contains: firebreak-reload-probe\n    condition: selection\n`,
+      )
+      const matches = async () => {
+        const rules = await fleet.controller.json<{ title: string; state: string; matches: number }[]>([
+          'rules',
+          'list',
+          '--limit',
+          '1000',
+        ])
+        return rules.find((rule) => rule.title === title && rule.state === 'live')?.matches
+      }
+      const fires = async () => {
+        const before = (await matches()) ?? 0
+        await bystander.exec(['sh', '-c', ': firebreak-reload-probe; sleep 1'])
+        return await fleet.controller.until('the rule fires', async () => {
+          const now = await matches()
+          return now !== undefined && now > before ? true : undefined
+        })
+      }
+      expect(await matches()).toBeUndefined()
+      expect(await fleet.controller.reload()).toMatch(/^Reloaded: \d+ rules live, 0 refused;/)
+      await fires()
+      await writeFile(file, `title: ${title}\ndetection: [\n`)
+      const told = await fleet.controller.reload()
+      expect(told).toContain('1 refused')
+      expect(told).toContain('1 rules go on in their last good version')
+      await fires()
+    })
+
     it('is proved by receipts and an audit log that verify', async () => {
       const verified = await fleet.controller.cli(['audit', 'verify'])
       expect(verified.code, verified.stdout + verified.stderr).toBe(0)
@@ -188,6 +268,12 @@ describe.skipIf(skipWithout(support, 7, 'the main job'))(
         expect(streams.reduce((sum, stream) => sum + stream.stored, 0)).toBeGreaterThan(0)
       }
     })
+
+    async function lastKill(): Promise<CommandShown> {
+      const commands = await fleet.controller.json<CommandShown[]>(['commands', 'list'])
+      const newest = commands.find((command) => command.type === 'kill-process')
+      return await fleet.controller.json<CommandShown>(['commands', 'show', newest!.id])
+    }
 
     function isAllowed(packet: Packet): boolean {
       if (packet.proto === 'arp') return true
