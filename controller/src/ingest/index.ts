@@ -10,6 +10,8 @@ export interface Cursor {
   readonly epoch: string
   readonly class: EventClass
   readonly seq: number
+  /** Checksum of the stream up to `seq`, as its agent said; a copy of that agent has another one. */
+  readonly chain?: number
 }
 
 /** A batch that is durable and that detection has not seen yet. */

@@ -115,7 +115,12 @@ const eventLine = (n: number) =>
     }),
   )
 
-function batch(first: number, last: number, gaps: Gap[] = []): SealedBatch {
+function batch(
+  first: number,
+  last: number,
+  gaps: Gap[] = [],
+  chain: { readonly chain_before?: number; readonly chain?: number } = {},
+): SealedBatch {
   const lines: Buffer[] = []
   for (let seq = first; seq <= last; seq++)
     if (!gaps.some((gap) => seq >= gap.from && seq <= gap.to)) lines.push(eventLine(seq))
@@ -128,12 +133,14 @@ function batch(first: number, last: number, gaps: Gap[] = []): SealedBatch {
     count: lines.length,
     body_bytes,
     gaps,
+    ...chain,
   }
   const frame = decodeFrame(encodeBatch(header, lines, 'ab'.repeat(32), () => new Uint8Array(64)))
   if (!frame.ok || frame.value.kind !== 'batch') throw new Error('not a batch')
   return frame.value.batch
 }
 
+const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
 const stream = () => state.db.selectFrom('streams').selectAll().executeTakeFirstOrThrow()
 const rows = () => state.db.selectFrom('ingest_batches').select(['id', 'detected', 'stored']).execute()
 const fed = async () =>
@@ -167,6 +174,41 @@ describe('taking batches in', () => {
     })
     expect(await stream()).toMatchObject({ acked_seq: 4, stored: 0, dropped: 4 })
     expect(await rows()).toEqual([])
+  })
+
+  it('keeps of a gap when what is missing happened, and no time that is none', async () => {
+    const at = Date.UTC(2026, 0, 2)
+    await ingest.accept(
+      AGENT,
+      batch(1, 4, [
+        { from: 1, to: 2, reason: 'spool_aged', first_at: at, last_at: at + 60_000 },
+        { from: 3, to: 4, reason: 'kernel_overflow', first_at: Number.MAX_SAFE_INTEGER },
+      ]),
+    )
+    expect(
+      await state.db.selectFrom('gaps').select(['reason', 'first_at', 'last_at']).orderBy('from_seq').execute(),
+    ).toEqual([
+      { reason: 'spool_aged', first_at: '2026-01-02T00:00:00.000Z', last_at: '2026-01-02T00:01:00.000Z' },
+      { reason: 'kernel_overflow', first_at: null, last_at: null },
+    ])
+  })
+
+  it('hands the checksum of a stream back, and stores nothing over what came under the same numbers from another machine', async () => {
+    await ingest.accept(AGENT, batch(1, 3, [], { chain_before: 0, chain: 33 }))
+    expect(await ingest.cursors(AGENT)).toEqual([{ epoch, class: 'process', seq: 3, chain: 33 }])
+    // The same again, and what goes on from there, are taken.
+    expect(await ingest.accept(AGENT, batch(1, 3, [], { chain_before: 0, chain: 33 }))).toMatchObject({ ok: true })
+    expect(await ingest.accept(AGENT, batch(4, 5, [], { chain_before: 33, chain: 55 }))).toMatchObject({ ok: true })
+    // A copy of that machine says other events under the numbers up to 5, and would lose them with the ack.
+    expect(await ingest.accept(AGENT, batch(4, 5, [], { chain_before: 34, chain: 56 }))).toMatchObject({
+      ok: false,
+      code: 'malformed',
+    })
+    expect(await ingest.accept(AGENT, batch(6, 7, [], { chain_before: 56, chain: 77 }))).toMatchObject({
+      ok: false,
+      code: 'malformed',
+    })
+    expect(await stream()).toMatchObject({ acked_seq: 5, stored: 5, chain: 55 })
   })
 
   it('acks nothing when the state cannot be written', async () => {
@@ -241,6 +283,57 @@ describe('moving batches to the telemetry store', () => {
     for (const { batchId } of await feed.takeUndetected(10)) await state.write((tx) => feed.markDetected(tx, batchId))
     telemetryFails = undefined
     await expect.poll(() => ingest.backlogged(), { timeout: 5_000 }).toBe(false)
-    expect(inserted.flatMap(({ seqs }) => seqs)).toEqual([1, 2, 3])
+    await expect.poll(() => inserted.flatMap(({ seqs }) => seqs)).toEqual([1, 2, 3])
+  })
+})
+
+describe('a batch that was acked and cannot be read again', () => {
+  const damages: readonly [string, (id: number) => Promise<unknown>][] = [
+    ['body is not what it was', (id) => setBody(id, Buffer.from('28b52ffd0000', 'hex'))],
+    ['body is of another batch', async (id) => setBody(id, batch(1, 1).body)],
+    ['body is gone', (id) => state.write((tx) => tx.deleteFrom('ingest_bodies').where('batch_id', '=', id).execute())],
+    [
+      'gaps cannot be read',
+      (id) => state.write((tx) => tx.updateTable('ingest_batches').set({ gaps: '[{' }).where('id', '=', id).execute()),
+    ],
+  ]
+  const setBody = (id: number, body: Uint8Array) =>
+    state.write((tx) => tx.updateTable('ingest_bodies').set({ body }).where('batch_id', '=', id).execute())
+
+  it.each(damages)(
+    'is set aside and counted as a gap, when its %s, and what is behind it goes on',
+    async (_, damage) => {
+      for (let i = 0; i < 3; i++) await ingest.accept(AGENT, batch(i * 10 + 1, i * 10 + 10))
+      const [, second] = await rows()
+      await damage(second?.id ?? 0)
+      restart()
+      await mover.start()
+      await expect.poll(() => inserted.flatMap(({ seqs }) => seqs)).toHaveLength(20)
+      expect((await fed()).map(([seq]) => seq)).toEqual([...range(1, 10), ...range(21, 30)])
+      expect(await stream()).toMatchObject({ acked_seq: 30, stored: 20, dropped: 10 })
+      expect(await state.db.selectFrom('gaps').selectAll().execute()).toMatchObject([
+        { agent_id: AGENT, epoch, class: 'process', from_seq: 11, to_seq: 20, reason: 'controller_damaged' },
+      ])
+      expect(await state.db.selectFrom('ingest_damaged').selectAll().execute()).toMatchObject([
+        { batch_id: second?.id, agent_id: AGENT, first_seq: 11, last_seq: 20, stored: 0 },
+      ])
+      expect(logged).toMatchObject([{ name: 'ingest.batch.set_aside', 'host.id': AGENT, events_lost: 10 }])
+      await mover.stop()
+      await ingest.accept(AGENT, batch(31, 32))
+      expect(await stream()).toMatchObject({ acked_seq: 32, stored: 22, dropped: 10 })
+    },
+  )
+
+  it('is no loss when the telemetry store has it already', async () => {
+    await ingest.accept(AGENT, batch(1, 10))
+    await mover.start()
+    await expect.poll(rows).toMatchObject([{ detected: 0, stored: 1 }])
+    await mover.stop()
+    await setBody((await rows())[0]?.id ?? 0, Buffer.from('x'))
+    restart()
+    expect(await fed()).toEqual([])
+    expect(await rows()).toEqual([])
+    expect(await stream()).toMatchObject({ stored: 10, dropped: 0 })
+    expect(logged).toMatchObject([{ name: 'ingest.batch.set_aside', events_lost: 0 }])
   })
 })

@@ -19,6 +19,8 @@ const MAX_STREAMS = 96
 /** As many as a welcome carries. */
 const MAX_CURSORS = 64
 
+const LATEST_MS = Date.UTC(2262, 0, 1)
+
 export interface IngestDeps {
   readonly state: StateStore
   readonly bus: Bus
@@ -58,12 +60,17 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
     async cursors(agentId) {
       const rows = await deps.state.db
         .selectFrom('streams')
-        .select(['epoch', 'class', 'acked_seq'])
+        .select(['epoch', 'class', 'acked_seq', 'chain'])
         .where('agent_id', '=', agentId)
         .orderBy('updated_at', 'desc')
         .limit(MAX_CURSORS)
         .execute()
-      return rows.map((row) => ({ epoch: row.epoch, class: row.class as EventClass, seq: row.acked_seq }))
+      return rows.map((row) => ({
+        epoch: row.epoch,
+        class: row.class as EventClass,
+        seq: row.acked_seq,
+        ...(row.chain === null ? {} : { chain: row.chain }),
+      }))
     },
 
     backlogged: () => deps.mover.backlog() >= config.backlog_batches,
@@ -94,7 +101,7 @@ async function keep(
   const key = { agent_id: agentId, epoch: header.epoch, class: header.class }
   const stream = await tx
     .selectFrom('streams')
-    .select(['acked_seq', 'stored', 'dropped', 'invalid'])
+    .select(['acked_seq', 'stored', 'dropped', 'invalid', 'chain'])
     .where('agent_id', '=', agentId)
     .where('epoch', '=', header.epoch)
     .where('class', '=', header.class)
@@ -103,6 +110,13 @@ async function keep(
   const acked = stream?.acked_seq ?? header.first_seq - 1
   if (header.first_seq > acked + 1)
     return refuse('malformed', `the batch begins at ${header.first_seq}, and ${acked + 1} has not come yet`)
+  // An agent looks at the checksum of the welcome before it sends: what is told here keeps events apart that it did not.
+  const chain = header.chain ?? null
+  const knownChain = stream?.chain ?? null
+  const told =
+    header.last_seq === acked ? header.chain : header.first_seq === acked + 1 ? header.chain_before : undefined
+  if (knownChain !== null && told !== undefined && told !== knownChain)
+    return refuse('malformed', `other events came under the numbers up to ${acked} before`)
   // Never further than this batch: an agent does not expect an ack of what it has not sent on this connection.
   const cursor = { epoch: header.epoch, class: header.class, seq: header.last_seq }
   if (header.last_seq <= acked) return ok({ cursor, fresh: false, kept: NOTHING })
@@ -116,6 +130,7 @@ async function keep(
     dropped: (stream?.dropped ?? 0) + dropped,
     invalid: (stream?.invalid ?? 0) + invalid.length,
     updated_at: receivedAt,
+    chain,
   }
   if (stream)
     await tx
@@ -182,8 +197,21 @@ async function writeGaps(
   at: string,
 ): Promise<void> {
   if (gaps.length === 0) return
-  const rows = gaps.map(({ from, to, reason }) => ({ ...key, from_seq: from, to_seq: to, reason, recorded_at: at }))
+  const rows = gaps.map(({ from, to, reason, first_at: firstAt, last_at: lastAt }) => ({
+    ...key,
+    from_seq: from,
+    to_seq: to,
+    reason,
+    recorded_at: at,
+    first_at: isoOf(firstAt),
+    last_at: isoOf(lastAt),
+  }))
   await tx.insertInto('gaps').values(rows).execute()
+}
+
+/** A host may say anything: a time that is none is not kept. */
+function isoOf(ms: number | undefined): string | null {
+  return ms === undefined || ms >= LATEST_MS ? null : new Date(ms).toISOString()
 }
 
 async function dropOldestStreams(tx: Tx, agentId: AgentId): Promise<void> {

@@ -35,6 +35,12 @@ export interface Tables {
     containment: Json<'containment of the status message'>
     collectors: Json<'CollectorStatus[]'>
     revoked_at: string | null
+    /** Where each class comes from, as the agent said last. */
+    sources: Generated<string>
+    /** JSON of the AgentRun of the last hello. */
+    run: Generated<string | null>
+    /** The host's own time when it spoke last; a host whose disk was put back says less. */
+    said_at: Generated<string | null>
   }
   join_tokens: {
     token_id: string
@@ -65,6 +71,10 @@ export interface Tables {
     spooled: number
     reported_dropped: number
     updated_at: string
+    /** Checksum that the agent gave with `acked_seq`. */
+    chain: Generated<number | null>
+    /** Of an epoch that has ended: events that go on in a later one. */
+    moved: Generated<number | null>
   }
   gaps: {
     id: Generated<number>
@@ -75,6 +85,45 @@ export interface Tables {
     to_seq: number
     reason: string
     recorded_at: string
+    /** When what is missing happened, as far as the host knows. */
+    first_at: Generated<string | null>
+    last_at: Generated<string | null>
+  }
+  /** What a host could see of a class, and when it could not; `to_at` null: still so. */
+  coverage_windows: {
+    id: Generated<number>
+    agent_id: string
+    class: string
+    source: string
+    quality: string
+    reason: string | null
+    why: string | null
+    from_at: string
+    to_at: string | null
+    /** Lost within it, as far as they are counted. */
+    events: number
+  }
+  /** Epochs that ended on their host, and why: each is told once. */
+  epoch_ends: {
+    agent_id: string
+    epoch: string
+    into_epoch: string
+    why: string
+    at: string
+    recorded_at: string
+  }
+  /** Where produced = stored + spooled + dropped did not hold; `closed_at` null: still so. */
+  accounting_differences: {
+    id: Generated<number>
+    agent_id: string
+    epoch: string
+    class: string
+    kind: string
+    events: number
+    why: string
+    opened_at: string
+    closed_at: string | null
+    closed_why: string | null
   }
   /** Batches that were acked and are not yet both detected upon and in the telemetry store. */
   ingest_batches: {
