@@ -1,5 +1,5 @@
 /** The lines of a batch as events: what fits the schema, and which numbers did not. Agent input is hostile (threat T5). */
-import { isUtf8 } from 'node:buffer'
+import { isAscii, isUtf8 } from 'node:buffer'
 import { type Event, eventSchema, FIELD_LIMITS } from '@firebreak/shared/events/event.ts'
 import type { AgentId, EventId } from '@firebreak/shared/ids.ts'
 import type { BatchHeader, Gap } from '@firebreak/shared/wire/frame.ts'
@@ -15,14 +15,20 @@ const ESCAPED_SURROGATE = /\\u[dD][89a-fA-F]/
 
 export interface TakenLine {
   readonly event: Event
-  readonly text: string
+  /** The text, where every value stands in it as it is: ASCII without escapes. */
+  readonly plain: string | undefined
 }
+
+const BACKSLASH = 0x5c
 
 /** `undefined` when it does not fit. `suspicious`: look at how deep it is before parsing it, as with a long one. */
 export function takeLine(line: Uint8Array, suspicious: boolean): TakenLine | undefined {
-  if (!isUtf8(line)) return undefined
+  const ascii = isAscii(line)
+  if (!ascii && !isUtf8(line)) return undefined
   if ((suspicious || line.length >= LOOK_FIRST_FROM_BYTES) && isTooDeep(line)) return undefined
-  const text = Buffer.from(line.buffer, line.byteOffset, line.byteLength).toString('utf8')
+  const bytes = Buffer.from(line.buffer, line.byteOffset, line.byteLength)
+  const text = ascii ? bytes.latin1Slice() : bytes.utf8Slice()
+  const escaped = line.includes(BACKSLASH)
   let event: unknown
   try {
     event = JSON.parse(text)
@@ -30,9 +36,9 @@ export function takeLine(line: Uint8Array, suspicious: boolean): TakenLine | und
     return undefined // counted by the caller as `invalid`
   }
   if (!eventSchema.Check(event)) return undefined
-  if (ESCAPED_SURROGATE.test(text) && !isWellFormed(event)) return undefined
+  if (escaped && ESCAPED_SURROGATE.test(text) && !isWellFormed(event)) return undefined
   const at = Date.parse(event['@timestamp'])
-  return at >= EARLIEST && at < LATEST ? { event, text } : undefined
+  return at >= EARLIEST && at < LATEST ? { event, plain: ascii && !escaped ? text : undefined } : undefined
 }
 
 /** Whether an opening bracket lies deeper than any event may be; brackets in strings do not count. */

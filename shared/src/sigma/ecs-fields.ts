@@ -2,7 +2,14 @@
  * ECS 9 events under the names of the Sigma taxonomy (which are Sysmon's). Source: Elastic Common Schema reference; Sigma
  * taxonomy appendix 2.1.0, "Process Creation Events".
  */
-import { type Accessor, type FieldTable, mappedShape, pathAccessor, type SigmaEvent } from './event-fields.ts'
+import {
+  type Accessor,
+  type FieldShape,
+  type FieldTable,
+  mappedShape,
+  pathAccessor,
+  type SigmaEvent,
+} from './event-fields.ts'
 import { isRecord } from './windows-fields.ts'
 
 const ALGORITHMS = ['md5', 'sha1', 'sha256', 'imphash'] as const
@@ -133,3 +140,26 @@ function firstOf(value: unknown): unknown {
 }
 
 export const ecsShape = mappedShape('ecs', table)
+
+const auditTypes = pathAccessor('auditd.message_type')
+/** Fields that ECS has no name for stand in the record that the event was made from. */
+export const ecsWithRecordShape: FieldShape = {
+  name: 'ecs-record',
+  accessor(field) {
+    const own = ecsShape.accessor(field)
+    const others = [
+      pathAccessor(`auditd.data.${field}`),
+      pathAccessor(`firebreak.record.${field}`),
+      ...(field === 'type' ? [auditTypes] : []),
+    ]
+    return (event) => {
+      const direct = own(event)
+      if (direct !== undefined) return direct
+      for (const other of others) {
+        const value = other(event)
+        if (value !== undefined) return value
+      }
+      return undefined
+    }
+  },
+}

@@ -3,6 +3,7 @@
  * somebody asks. The view is reused from event to event; nothing is allocated per rule.
  */
 import type { Accessor, SigmaEvent } from './event-fields.ts'
+import { searchedOf } from './recorded.ts'
 import { DASH_PATTERN } from './sigma-text.ts'
 
 /** Text of a field: one value, the values of a list, or `undefined` when there is nothing to read. */
@@ -34,7 +35,11 @@ export function lowerCase(text: string): string {
 }
 
 export class EventView {
+  /** The JSON text of the event, where the caller has it. */
+  json: string | undefined
   #event: SigmaEvent = {}
+  /** The part of it that keywords are looked for in. */
+  #searched: SigmaEvent = {}
   #accessors: readonly Accessor[] = []
   #turn = 0
   readonly #rawTurn: Uint32Array
@@ -62,8 +67,10 @@ export class EventView {
   }
 
   /** `accessors`: one a field, for the shape of this event. */
-  look(event: SigmaEvent, accessors: readonly Accessor[]): void {
+  look(event: SigmaEvent, accessors: readonly Accessor[], json?: string): void {
     this.#event = event
+    this.#searched = searchedOf(event)
+    this.json = json
     this.#accessors = accessors
     this.#turn = this.#turn === 0xffff_ffff ? this.#restart() : this.#turn + 1
   }
@@ -117,7 +124,7 @@ export class EventView {
 
   /** Every value of the event, however deep, with the name it stands under: what keywords are looked for in. */
   eachLeaf(visit: (text: string, name: string) => void): void {
-    visitLeaves(this.#event, '', visit, { left: LEAVES.count }, 0)
+    visitLeaves(this.#searched, '', visit, { left: LEAVES.count }, 0)
   }
 
   leaves(): readonly string[] {

@@ -3,7 +3,7 @@
  * provider, ECS category) is certain: only rules for that source are tried. One that does not is placed by its fields and
  * paths, and then only a contradiction keeps a rule away. Source: taxonomy appendix 2.1.0.
  */
-import { ecsShape } from './ecs-fields.ts'
+import { ecsShape, ecsWithRecordShape } from './ecs-fields.ts'
 import { type FieldShape, mappedShape, pathAccessor, type SigmaEvent } from './event-fields.ts'
 import type { LogSource } from './rule.ts'
 import { CATEGORIES_OF_SERVICE, SERVICE_OF_CHANNEL, SERVICE_OF_PROVIDER, sysmonCategories } from './windows-channels.ts'
@@ -12,6 +12,7 @@ import {
   nestedHeader,
   windowsBeat,
   windowsBeatProcess,
+  windowsBeatScanner,
   windowsFlat,
   windowsFlatProcess,
   windowsFlatScanner,
@@ -211,13 +212,17 @@ class FieldRecogniser implements Recogniser {
     const services = ecsServices(event)
     const ofSystem = categories.length + services.length > 0
     if (service !== null) services.push(service)
+    const audited = isRecord(event['auditd'])
+    if (audited) services.push('auditd')
+    const own = event['firebreak']
+    const recorded = audited || (isRecord(own) && isRecord(own['record']))
     const kinds = ecsProducts(systemOf(event), product, ofSystem)
-    return this.#source(`ecs:${kinds?.join() ?? ''}:${categories.join()}:${services.join()}`, () => ({
+    return this.#source(`ecs:${kinds?.join() ?? ''}:${categories.join()}:${services.join()}:${recorded}`, () => ({
       products: kinds,
       categories,
       services,
       certain: categories.length > 0 || services.length > 0,
-      shape: ecsShape,
+      shape: recorded ? ecsWithRecordShape : ecsShape,
     }))
   }
 
@@ -262,7 +267,10 @@ const UNKNOWN: EventSource = {
 
 function shapeFor(form: Form, categories: readonly string[]): FieldShape {
   const process = categories.includes('process_creation')
-  if (form === 'beat') return process ? windowsBeatProcess : windowsBeat
+  if (form === 'beat') {
+    if (process) return windowsBeatProcess
+    return categories.includes('antivirus') ? windowsBeatScanner : windowsBeat
+  }
   if (form === 'old-beat') return process ? windowsOldBeatProcess : windowsOldBeat
   const nested = form === 'nested'
   if (process) return nested ? windowsNestedProcess : windowsFlatProcess

@@ -6,6 +6,7 @@ import type { SigmaEvent } from './event-fields.ts'
 import { EventView } from './event-view.ts'
 import { createRecogniser, type EventSource, type Recogniser } from './log-source.ts'
 import type { CompiledRule, PlanParts, RuleMatch } from './compiled-rule.ts'
+import { recordedOf } from './recorded.ts'
 import { createScans, type Scan } from './prefilter.ts'
 
 const NOTHING: readonly RuleMatch[] = Object.freeze([])
@@ -25,13 +26,13 @@ export class PlanMatcher {
     this.#view = new EventView(parts.fields)
   }
 
-  match(event: unknown): readonly RuleMatch[] {
+  match(event: unknown, json?: string): readonly RuleMatch[] {
     if (typeof event !== 'object' || event === null || Array.isArray(event)) return NOTHING
-    const record = event as SigmaEvent
+    const record = recordedOf(event as SigmaEvent)
     const source = this.#recogniser.sourceOf(record)
     const route = this.#routes.get(source) ?? this.#makeRoute(source)
     if (route.empty) return NOTHING
-    this.#view.look(record, this.#parts.accessorsOf(source.shape))
+    this.#view.look(record, this.#parts.accessorsOf(source.shape), json)
     return route.run(this.#view)
   }
 

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { parseRules } from './parse.ts'
 import { compilePlan } from './plan.ts'
@@ -60,6 +61,33 @@ describe('plans', () => {
       parseRules([...files, { file: 'all.yml', text: rule('all', 's:\n  F: "*"\ncondition: s') }]).rules,
     )
     expect(plan.match({ F: 'has value-77-x in it' }).map((match) => match.rule.title)).toEqual(['r77', 'all'])
+  })
+})
+
+describe('keywords', () => {
+  const words = ['/dev/tcp/', 'rootkit', 'bash -i >&', 'mimikatz', 'no packet from']
+  const text = words
+    .map((word, n) => `title: k${n}\nlogsource: { product: linux }\ndetection: { k: ['${word}'], condition: k }\n`)
+    .join('---\n')
+  const plan = compilePlan(parseRules([{ file: 'k.yml', text }]).rules)
+  const titles = (event: unknown, json?: string) => plan.match(event, json).map(({ rule }) => rule.title)
+
+  it('are found in the text of an event as they are in its values, wherever they stand', () => {
+    const piece = fc.constantFrom(...words, 'ROOTKIT', '/dev/tc', 'p/', 'x', ' ', 'bash -i >', '& ', 'nopacketfrom')
+    const value = fc.array(piece, { maxLength: 12 }).map((parts) => parts.join(''))
+    fc.assert(
+      fc.property(fc.array(value, { maxLength: 5 }), value, fc.integer(), (list, message, pid) => {
+        const event = { host: { os: { type: 'linux' } }, process: { args: list, pid }, message }
+        expect(titles(event, JSON.stringify(event))).toEqual(titles(event))
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it('are found also where reading the text whole does not pay, because its names hold them', () => {
+    const event = { host: { os: { type: 'linux' } }, rootkit: 'no', message: 'none' }
+    for (let n = 0; n < 3_000; n++) expect(titles(event, JSON.stringify(event))).toEqual([])
+    expect(titles({ ...event, message: 'a rootkit' }, '{"message":"a rootkit"}')).toEqual(['k1'])
   })
 })
 

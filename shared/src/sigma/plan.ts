@@ -40,8 +40,12 @@ export interface RulePlan {
   /** The rules that run, in the order given. */
   readonly rules: readonly SigmaRule[]
   readonly refused: readonly RuleRefusal[]
-  /** Every rule that matches, in the order given. Not to be called again from inside itself; anything but an object matches nothing. */
-  match(event: unknown): readonly RuleMatch[]
+  /**
+   * Every rule that matches, in the order given. Not to be called again from inside itself; anything but an object matches nothing.
+   * `json`: the text that the event was parsed from, where it is at hand, for speed. Only one in ASCII and without a backslash, so
+   * that every value of the event stands in it as it is.
+   */
+  match(event: unknown, json?: string): readonly RuleMatch[]
 }
 
 export function compilePlan(rules: readonly SigmaRule[], options: PlanOptions = {}): RulePlan {
@@ -73,7 +77,7 @@ export function compilePlan(rules: readonly SigmaRule[], options: PlanOptions = 
     )
   }
   const matcher = new PlanMatcher(partsOf(compiled, fields, options.anyLogSource ?? false))
-  return { rules: compiled.map(({ rule }) => rule), refused, match: (event) => matcher.match(event) }
+  return { rules: compiled.map(({ rule }) => rule), refused, match: (event, json) => matcher.match(event, json) }
 }
 
 interface Prepared {

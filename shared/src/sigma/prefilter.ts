@@ -4,7 +4,8 @@
  */
 import type { EventView, FieldText } from './event-view.ts'
 import { LiteralAutomaton } from './literal-automaton.ts'
-import { ANYWHERE, type Requirement } from './required-literals.ts'
+import { ANYWHERE, END, type Requirement, START } from './required-literals.ts'
+import { SHORTEST, SkipSearch } from './skip-search.ts'
 
 /** Rules by position; the same one may be proposed only once an event. */
 export type Propose = (rule: number) => void
@@ -27,7 +28,7 @@ export function createScans(requirements: readonly Requirement[]): readonly Scan
 
 function scanOf(field: number, literals: ReadonlyMap<string, readonly number[]>): Scan {
   const finder = new RuleFinder(literals)
-  if (field === ANYWHERE) return leafScan(finder)
+  if (field === ANYWHERE) return textScan(literals, leafScan(finder))
   const memory = new ScanMemory(finder)
   return (view, propose) => {
     const text: FieldText = view.text(field)
@@ -51,6 +52,48 @@ function leafScan(finder: RuleFinder): Scan {
     return memory
   }
   return (view, propose) => view.eachLeaf((text, name) => memoryOf(name).find(text, propose))
+}
+
+/** Events after which it is judged whether reading them whole pays, the share that it may propose rules for, and the pause if not. */
+const WHOLE = { trial: 1_024, share: 0.2, pause: 65_536 } as const
+/** Such a literal could be in a number that JSON writes in another form than we do: `1e3`, `1.0`, `1e999`. */
+const IN_NUMBERS = /^[-+.\de]*$|^[-infty]*$/
+const ASCII = /^[\0-\x7f]*$/
+
+/**
+ * The JSON text of an event, where the caller has it, searched in one go instead of value by value: what is in a value is in the text.
+ * It also finds names of fields and texts across values, so it proposes more, never less; where that is too much, it is left for a while.
+ */
+function textScan(literals: ReadonlyMap<string, readonly number[]>, byLeaf: Scan): Scan {
+  const rulesOf = new Map<string, readonly number[]>()
+  for (const [literal, rules] of literals) {
+    const text = literal.replaceAll(START, '').replaceAll(END, '')
+    if (text.length < SHORTEST || IN_NUMBERS.test(text) || !ASCII.test(text)) return byLeaf
+    rulesOf.set(text, [...(rulesOf.get(text) ?? []), ...rules])
+  }
+  const search = new SkipSearch([...rulesOf.keys()])
+  const rules = [...rulesOf.values()]
+  let asked = 0
+  let proposed = 0
+  let paused = 0
+  return (view, propose) => {
+    const { json } = view
+    if (json === undefined) return byLeaf(view, propose)
+    if (paused > 0) {
+      paused--
+      return byLeaf(view, propose)
+    }
+    let found = false
+    search.scan(json, (literal) => {
+      found = true
+      for (const rule of rules[literal] as readonly number[]) propose(rule)
+    })
+    if (found) proposed++
+    if (++asked < WHOLE.trial) return
+    if (proposed > WHOLE.trial * WHOLE.share) paused = WHOLE.pause
+    asked = 0
+    proposed = 0
+  }
 }
 
 const MAX_NAMES = 512

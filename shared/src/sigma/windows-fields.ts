@@ -218,11 +218,19 @@ function wrappedShape(name: string, under: readonly string[], table: FieldTable)
 }
 
 const DATA = ['winlog.event_data', 'winlog.user_data'] as const
+const beatHashes = pathAccessor('winlog.event_data.Hashes')
 const beatTable: FieldTable = {
   EventID: ['winlog.event_id', 'event.code'],
   Channel: ['winlog.channel'],
   Provider_Name: ['winlog.provider_name'],
+  Provider: ['winlog.provider_name'],
+  Source: ['winlog.provider_name'],
   Computer: ['winlog.computer_name', 'host.name'],
+  ComputerName: ['winlog.computer_name', 'host.name'],
+  Security_UserID: ['winlog.event_data.UserID', 'winlog.user.identifier'],
+  Execution_ProcessID: ['winlog.event_data.ExecutionProcessID', 'winlog.process.pid'],
+  Execution_ThreadID: ['winlog.event_data.ExecutionThreadID', 'winlog.process.thread.id'],
+  ...Object.fromEntries(Object.keys(digests).map((name) => [name, [digestOf(beatHashes, name.toLowerCase())]])),
 }
 /** Before version 7 the same stood at the top. */
 const OLD_DATA = ['event_data', 'user_data'] as const
@@ -236,6 +244,10 @@ const processUnder = (data: string): FieldTable => securityProcessTable((field) 
 
 export const windowsBeat = wrappedShape('winlogbeat', DATA, beatTable)
 export const windowsBeatProcess = wrappedShape('winlogbeat-4688', DATA, { ...beatTable, ...processUnder(DATA[0]) })
+export const windowsBeatScanner = wrappedShape('winlogbeat-antivirus', DATA, {
+  ...beatTable,
+  ...scannerTable((field) => pathAccessor(`${DATA[0]}.${field}`)),
+})
 export const windowsOldBeat = wrappedShape('winlogbeat-6', OLD_DATA, oldBeatTable)
 export const windowsOldBeatProcess = wrappedShape('winlogbeat-6-4688', OLD_DATA, {
   ...oldBeatTable,

@@ -41,8 +41,8 @@ export interface ScreenRules {
   readonly filters: readonly SigmaFilter[]
 }
 
-/** Says whether detection has to look at an event; `text` is the event's own JSON. */
-export type Screen = (event: Event, text: string) => boolean
+/** Says whether detection has to look at an event. `plain`: its own JSON text, where that is ASCII without escapes, with every value in it. */
+export type Screen = (event: Event, plain: string | undefined) => boolean
 
 /**
  * A screen only chooses: what matches is matched again where signals are made, so that rules that fail on an event are named and
@@ -51,9 +51,9 @@ export type Screen = (event: Event, text: string) => boolean
 export function screenOf(rules: ScreenRules | undefined): Screen {
   if (rules === undefined) return () => true
   const plan: RulePlan = compilePlan(rules.rules, { filters: rules.filters })
-  return (event) => {
+  return (event, plain) => {
     try {
-      return plan.match(event).length > 0
+      return plan.match(event, plain).length > 0
     } catch {
       return true // detection tries its rules one by one and names the one that failed
     }
@@ -77,7 +77,10 @@ export function readBatch({ origin, header, body }: BatchToRead, screen: Screen)
     }
     sound.push(line)
     const stored = storedEvent(origin, seq, taken.event)
-    if (screen(stored.event, taken.text)) noticed.push(stored)
+    const { plain } = taken
+    // With what the controller added: keywords are looked for in every value.
+    const whole = plain === undefined ? undefined : `${plain} ${stored.event.event.id} ${origin.receivedAt}`
+    if (screen(stored.event, whole)) noticed.push(stored)
   }
   if (invalid.length === 0) return { ok: true, text: wholeOf(lines.value), events: sound.length, invalid, noticed }
   const text = joined(sound)

@@ -1,0 +1,69 @@
+/**
+ * Whether some of many literals are in a long text of which most can be skipped (Wu and Manber, 1994): where the two characters at the
+ * end of a window are in no literal, the window moves on by nearly the length of the shortest one. For ASCII only.
+ */
+
+/** Windows that move less are no faster than an automaton. */
+export const SHORTEST = 5
+const TABLE = 4_096
+
+export class SkipSearch {
+  readonly #window: number
+  /** By the hash of two characters: how far the window may move. */
+  readonly #shift = new Uint8Array(TABLE)
+  /** By the hash of the last two characters of the window: literals that may lie here, as numbers. */
+  readonly #here: (readonly number[] | undefined)[] = Array.from<undefined>({ length: TABLE })
+  readonly #literals: readonly string[]
+  readonly #lower = new Uint8Array(128)
+
+  /** Each literal: ASCII, lower case, at least `SHORTEST` characters. */
+  constructor(literals: readonly string[]) {
+    for (let code = 0; code < 128; code++) this.#lower[code] = code >= 0x41 && code <= 0x5a ? code + 0x20 : code
+    this.#literals = literals
+    this.#window = Math.min(255, ...literals.map(({ length }) => length))
+    this.#shift.fill(this.#window - 1)
+    const here = new Map<number, number[]>()
+    literals.forEach((literal, number) => {
+      for (let end = 1; end < this.#window; end++) {
+        const hash = hashOf(literal.charCodeAt(end - 1), literal.charCodeAt(end))
+        this.#shift[hash] = Math.min(this.#shift[hash] as number, this.#window - 1 - end)
+      }
+      const last = hashOf(literal.charCodeAt(this.#window - 2), literal.charCodeAt(this.#window - 1))
+      here.set(last, [...(here.get(last) ?? []), number])
+    })
+    for (const [hash, numbers] of here) this.#here[hash] = numbers
+  }
+
+  /** Calls `hit` for every place of every literal. Capitals count as small letters. `text`: ASCII. */
+  scan(text: string, hit: (literal: number) => void): void {
+    const shift = this.#shift
+    const lower = this.#lower
+    const window = this.#window
+    const { length } = text
+    let end = window - 1
+    while (end < length) {
+      const hash = hashOf(lower[text.charCodeAt(end - 1) & 127] as number, lower[text.charCodeAt(end) & 127] as number)
+      const far = shift[hash] as number
+      if (far > 0) {
+        end += far
+        continue
+      }
+      for (const number of this.#here[hash] ?? []) {
+        if (this.#liesAt(this.#literals[number] as string, text, end - window + 1)) hit(number)
+      }
+      end++
+    }
+  }
+
+  #liesAt(literal: string, text: string, start: number): boolean {
+    if (start + literal.length > text.length) return false
+    for (let index = 0; index < literal.length; index++) {
+      if ((this.#lower[text.charCodeAt(start + index) & 127] as number) !== literal.charCodeAt(index)) return false
+    }
+    return true
+  }
+}
+
+function hashOf(one: number, other: number): number {
+  return ((one << 5) ^ other) & (TABLE - 1)
+}
