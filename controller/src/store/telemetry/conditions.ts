@@ -110,6 +110,48 @@ export class Conditions {
     return target.kind === 'list' ? `notEmpty(${target.sql})` : `${target.sql} != ''`
   }
 
+  /** Address by address, not letter by letter; what is no address does not match. */
+  compareAddress(field: string, comparison: Comparison, address: string): string {
+    const target = targetOf(field)
+    const bound = `toIPv6(${this.param(address, 'String')})`
+    const within = (item: string) => `ifNull(toIPv6OrNull(toString(${item})) ${comparison} ${bound}, 0)`
+    return target.kind === 'list' ? `arrayExists(item -> ${within('item')}, ${target.sql})` : within(target.sql)
+  }
+
+  /** A field that holds a time, also one that is only in the text of the event; ms since 1970. */
+  compareTime(field: string, comparison: Comparison, ms: number): string {
+    const bound = `fromUnixTimestamp64Milli(${this.param(ms, 'Int64')}, 'UTC')`
+    if (field === '@timestamp' || field === 'event.ingested') return `${timeColumn(field)} ${comparison} ${bound}`
+    return `ifNull(parseDateTime64BestEffortOrNull(toString(${targetOf(field).sql}), 3, 'UTC') ${comparison} ${bound}, 0)`
+  }
+
+  /** A regular expression of RE2 over one field. `whole` is text that stands in what it matches, with no letter or digit beside it. */
+  matches(field: string, whole: string, pattern: string): string {
+    const target = targetOf(field)
+    const param = this.param(pattern, 'String')
+    if (target.kind === 'list') return `arrayExists(item -> match(item, ${param}), ${target.sql})`
+    return and(target.words ? this.#wordsOf(whole, true, true) : '', `match(${target.sql}, ${param})`)
+  }
+
+  /** The same over all fields that have words. Any text may stand between two of the pieces. One whole word needs the index only. */
+  matchesAnywhere(pieces: readonly string[], pattern: string): string {
+    const last = pieces.length - 1
+    const parts = pieces.map((piece, at) =>
+      wordsIn(piece.toLowerCase(), piece === '' || at === 0, piece === '' || at === last),
+    )
+    const words = parts.flatMap((part) => part.words)
+    const index = this.#allWords(words)
+    const [only = ''] = words
+    if (pieces.length === 1 && words.length === 1 && only === pieces[0]?.toLowerCase()) return index
+    return and(index, `match(${WORDS}, ${this.param(pattern, 'String')})`)
+  }
+
+  /** The whole value of any hash, entity id, address or domain. */
+  lookup(value: string): string {
+    const spellings = [...new Set([value, value.toLowerCase()])]
+    return either(spellings.map((spelling) => `has(${LOOKUPS}, ${this.param(spelling, 'String')})`))
+  }
+
   /** All words of the text, as whole words, anywhere in the fields that have words. */
   words(text: string): string {
     const { words, exact } = wordsIn(text.toLowerCase(), true, true)

@@ -39,6 +39,9 @@ export function schemaField(schema: TSchema, field: string): SchemaField | undef
       return { type: 'number', sql: '' }
     case 'object':
       return undefined
+    case 'boolean':
+      // As it is written: true, false, or nothing.
+      return { type: 'text', sql: `JSONExtractRaw(raw, ${path.join(', ')})` }
     default:
       return { type: 'text', sql: `JSONExtract(raw, ${path.join(', ')}, 'String')` }
   }
