@@ -40,7 +40,10 @@ export function ecsOfAudit(audited: AuditEvent, context: AuditContext): Event {
       provider: 'auditd',
       outcome: facts.outcome,
     },
-    ...(hostName === undefined ? {} : { host: { name: hostName.slice(0, FIELD_LIMITS.keyword) } }),
+    host: {
+      ...(hostName === undefined ? {} : { name: hostName.slice(0, FIELD_LIMITS.keyword) }),
+      os: { type: 'linux' },
+    },
     auditd: auditdOf(facts),
     ...(process === undefined ? {} : { process }),
     ...(user === undefined ? {} : { user }),
@@ -108,7 +111,7 @@ function account(facts: AuditFacts, context: AuditContext, field: string): { id?
 function accountsOf(facts: AuditFacts, category: readonly string[]): Pick<Event, 'user' | 'group' | 'source'> {
   const isLogin = category.includes('authentication') || category.includes('session')
   if (!isLogin && !category.includes('iam')) return {}
-  const added: { user?: UserFields; group?: Event['group']; source?: Event['source'] } = {}
+  const added: Pick<Event, 'user' | 'group' | 'source'> = {}
   const named = facts.text('acct')
   const id = facts.text('id')
   const target = {

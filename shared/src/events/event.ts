@@ -285,6 +285,7 @@ export const EVENT_TYPES = [
   'installation',
   'user',
   'group',
+  'admin',
 ] as const
 
 export const Event = closed(
@@ -400,7 +401,12 @@ export const Event = closed(
                 {
                   field: keyword('Which field was cut.'),
                   bytes: count('Its whole length in bytes of UTF-8.'),
-                  sha256: Type.String({ pattern: '^[0-9a-f]{64}$', description: 'Digest of the whole value.' }),
+                  sha256: maybe(
+                    Type.String({
+                      pattern: '^[0-9a-f]{64}$',
+                      description: 'Digest of the whole value; left out when its end was never seen.',
+                    }),
+                  ),
                 },
                 'One cut field.',
               ),
