@@ -9,36 +9,39 @@ const TEXT_OBJECTS = ['winlog.event_data.', 'winlog.user_data.', 'auditd.data.',
  * Cuts every text of an event to its limit and says so in `firebreak.truncated` (field, whole length in bytes, SHA-256 of the whole),
  * and drops list members past the limit. The event is returned unchanged when nothing was too long.
  */
-export function truncateEvent(event: Event): Event {
-  const cuts: { field: string; bytes: number; sha256: string }[] = []
-  const shortened = cutValue(event, '', cuts) as Event
+export function truncateEvent(event: Event, limits: EventLimits = FIELD_LIMITS): Event {
+  const cuts: Cut[] = []
+  const shortened = cutValue(event, '', limits, cuts) as Event
   if (cuts.length === 0) return event
   const earlier = event.firebreak?.truncated ?? []
   return { ...shortened, firebreak: { ...shortened.firebreak, truncated: [...earlier, ...cuts].slice(0, 64) } }
 }
 
-function cutValue(value: unknown, path: string, cuts: { field: string; bytes: number; sha256: string }[]): unknown {
+export type EventLimits = { readonly [Name in 'keyword' | 'text' | 'list']: number }
+type Cut = { field: string; bytes: number; sha256: string }
+
+function cutValue(value: unknown, path: string, limits: EventLimits, cuts: Cut[]): unknown {
   if (typeof value === 'string') {
-    const limit = isText(path) ? FIELD_LIMITS.text : FIELD_LIMITS.keyword
+    const limit = isText(path) ? limits.text : limits.keyword
     if (value.length <= limit) return value
     const whole = Buffer.from(value, 'utf8')
     cuts.push({ field: path, bytes: whole.length, sha256: createHash('sha256').update(whole).digest('hex') })
     return cutAtCharacter(value, limit)
   }
   if (Array.isArray(value)) {
-    let changed = value.length > FIELD_LIMITS.list
-    const kept = value.slice(0, FIELD_LIMITS.list).map((member) => {
-      const cut = cutValue(member, path, cuts)
+    let changed = value.length > limits.list
+    const kept = value.slice(0, limits.list).map((member) => {
+      const cut = cutValue(member, path, limits, cuts)
       if (cut !== member) changed = true
       return cut
     })
-    if (value.length > FIELD_LIMITS.list) cuts.push(wholeList(path, value))
+    if (value.length > limits.list) cuts.push(wholeList(path, value))
     return changed ? kept : value
   }
   if (typeof value === 'object' && value !== null) {
     let copy: Record<string, unknown> | undefined
     for (const [name, member] of Object.entries(value)) {
-      const cut = cutValue(member, path === '' ? name : `${path}.${name}`, cuts)
+      const cut = cutValue(member, path === '' ? name : `${path}.${name}`, limits, cuts)
       if (cut !== member) {
         copy ??= { ...value }
         copy[name] = cut
