@@ -3,12 +3,14 @@ import { createHash, randomUUID } from 'node:crypto'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '@firebreak/shared/clock.ts'
+import type { SourceStatus } from '@firebreak/shared/events/coverage.ts'
 import { type Result, ok, reasonOf, refuse } from '@firebreak/shared/result.ts'
 import type { CollectorStatus, StreamCount } from '@firebreak/shared/wire/messages.ts'
 import { createActions } from './actions/actions.ts'
 import type { Containment } from './actions/index.ts'
 import { superviseCollectors } from './collector-supervisor.ts'
 import { createCollectors } from './collectors/collectors.ts'
+import { Sources } from './collectors/sources.ts'
 import type { Config } from './config.ts'
 import { type ControlAnswer, type ControlRequest, listenForControl } from './control-socket.ts'
 import { makePrivateFolder } from './disk/atomic-file.ts'
@@ -39,6 +41,7 @@ export interface AgentStatus {
   readonly link: LinkState
   readonly streams: readonly StreamCount[]
   readonly collectors: readonly CollectorStatus[]
+  readonly sources: readonly SourceStatus[]
   readonly containment: Containment
   readonly ceiling: CeilingView
   readonly receipts: { readonly made: number; readonly unacked: number }
@@ -97,10 +100,13 @@ export async function startAgent(config: Config, deps: AgentDeps): Promise<Resul
     journalPath: join(stateDir, 'journal'),
     ...step,
   })
-  const collectors = superviseCollectors(createCollectors({ clock, stateFolder: stateDir }, config.collectors), spool, {
-    clock,
-    log,
-  })
+  const sources = new Sources(clock)
+  const collectors = superviseCollectors(
+    createCollectors({ clock, stateFolder: stateDir, sources }, config.collectors),
+    spool,
+    { clock, log, sources },
+  )
+  sources.onChange(() => link.statusChanged())
   const link = createLink({
     identity: identity.value,
     trust: trust.value,
@@ -127,6 +133,7 @@ export async function startAgent(config: Config, deps: AgentDeps): Promise<Resul
       streams: [...spool.counts(), ...spool.closed()],
       renewals: [...spool.renewals],
       collectors: collectors.status(),
+      sources: collectors.sources(),
       containment: table.containment(),
       ceiling_sha256: ceiling.view().sha256,
     }),
@@ -175,6 +182,7 @@ export async function startAgent(config: Config, deps: AgentDeps): Promise<Resul
       link: link.state(),
       streams: spool.counts(),
       collectors: collectors.status(),
+      sources: collectors.sources(),
       containment: table.containment(),
       ceiling: ceiling.view(),
       receipts: { made: orders.receipts.last(), unacked: orders.receipts.after(0).length },

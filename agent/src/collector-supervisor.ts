@@ -2,7 +2,9 @@
 import type { Clock } from '@firebreak/shared/clock.ts'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import type { CollectorStatus } from '@firebreak/shared/wire/messages.ts'
+import type { SourceStatus } from '@firebreak/shared/events/coverage.ts'
 import type { Collector, Emit } from './collectors/collector.ts'
+import type { Sources } from './collectors/sources.ts'
 import type { Log } from './log.ts'
 import { AGENT_LOG } from './log-names.ts'
 
@@ -10,6 +12,8 @@ export interface CollectorSupervisor {
   start(): Promise<void>
   stop(): Promise<void>
   status(): CollectorStatus[]
+  /** Where each class comes from now, and why it is not better. */
+  sources(): SourceStatus[]
 }
 
 const RETRY_MS = 60_000
@@ -17,7 +21,7 @@ const RETRY_MS = 60_000
 export function superviseCollectors(
   collectors: readonly Collector[],
   emit: Emit,
-  { clock, log }: { readonly clock: Clock; readonly log: Log },
+  { clock, log, sources }: { readonly clock: Clock; readonly log: Log; readonly sources: Sources },
 ): CollectorSupervisor {
   const running = new Set<Collector>()
   const blind = new Map<Collector, string>()
@@ -28,6 +32,7 @@ export function superviseCollectors(
     if (why === undefined) {
       running.add(collector)
       blind.delete(collector)
+      offer(collector, sources)
       log.info(AGENT_LOG.collectorStarted, { collector: collector.name })
       return
     }
@@ -59,7 +64,12 @@ export function superviseCollectors(
           log.error(AGENT_LOG.collectorBlind, { collector: collector.name, reason: reasonOf(thrown) })
         }
       }
+      for (const { name, classes } of running) for (const eventClass of classes) sources.withdraw(name, eventClass)
       running.clear()
+    },
+    sources: () => {
+      for (const collector of running) offer(collector, sources)
+      return sources.status()
     },
     status: () =>
       collectors.map((collector) => {
@@ -74,6 +84,18 @@ export function superviseCollectors(
           lost,
         }
       }),
+  }
+}
+
+/** Programs and inventories are read to the end; whoever looks at the system again and again misses what is short. */
+function offer(collector: Collector, sources: Sources): void {
+  const { name, classes, source } = collector
+  if (source === undefined) return
+  const { state, why } = collector.health()
+  for (const eventClass of classes) {
+    const isWhole = state === 'running' && !(source === 'polling' && eventClass !== 'inventory')
+    const quality = isWhole ? 'full' : 'partial'
+    sources.offer(name, eventClass, { source, quality, ...(isWhole || why === undefined ? {} : { why }) })
   }
 }
 

@@ -11,6 +11,7 @@ const well = {
   link: { connected: true, controller: 'https://c:1', since: NOW - 4_400, session: 'deadbeefdeadbeefdeadbeef' },
   streams: [{ epoch: '00000000-0000-4000-8000-000000000001', class: 'process', produced: 12, spooled: 5, dropped: 7 }],
   collectors: [{ name: 'process', state: 'running', classes: ['process'], events: 12, lost: 0 }],
+  sources: [{ class: 'process', source: 'sensor', quality: 'full', since_ms: NOW }],
   containment: { phase: 'none', drift_count: 0 },
   ceiling: { sha256: '0', observeOnly: false, allowed: ['isolate-host'] },
   receipts: { made: 4, unacked: 1 },
@@ -38,6 +39,14 @@ describe('the status for people', () => {
     expect(lineOf(ill, 'deployment')).toContain('EXPIRED at 2027-01-01T00:00:00.000Z')
     expect(lineOf(ill, 'controller')).toBe('controller    NOT CONNECTED: bad_signature')
     expect(lineOf(ill, 'ceiling')).toBe('ceiling       UNUSABLE, everything is refused: line 3: no such key')
+  })
+
+  it('says where each class comes from, and why it is not better', () => {
+    expect(statusText(well, NOW)).toMatch(/^process {7}sensor {8}full$/m)
+    const why = 'sensor: missing_source: /usr/lib/firebreak-agent/firebreak-sensor: ENOENT'
+    const polled = [{ class: 'process', source: 'polling', quality: 'partial', reason: 'degraded_to_polling', why }]
+    const ill = { ...well, sources: polled } as unknown as AgentStatus
+    expect(statusText(ill, NOW)).toContain(`process       polling       partial       ${why}`)
   })
 
   it('says why a source does not see', () => {

@@ -16,6 +16,9 @@ export function statusText(status: AgentStatus, nowMs: number): string {
     row('EVENTS', 'PRODUCED', 'SPOOLED', 'DROPPED'),
     ...status.streams.map(({ class: name, produced, spooled, dropped }) => row(name, produced, spooled, dropped)),
     '',
+    row('CLASS', 'FROM', 'QUALITY', 'WHY'),
+    ...status.sources.map(({ class: name, source, quality, why }) => row(name, source, quality, why ?? '')),
+    '',
     row('COLLECTOR', 'STATE', 'EVENTS', 'LOST', 'WHY'),
     ...status.collectors.map(({ name, state, events, lost, why }) => row(name, state, events, lost, why ?? '')),
   ]

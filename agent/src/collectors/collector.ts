@@ -1,3 +1,4 @@
+import type { ClassSource } from '@firebreak/shared/events/coverage.ts'
 import type { EventClass } from '@firebreak/shared/events/classes.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
 import type { Result } from '@firebreak/shared/result.ts'
@@ -35,6 +36,8 @@ export interface LossWindow {
 export interface Collector {
   readonly name: string
   readonly classes: readonly EventClass[]
+  /** How it sees all its classes, while it runs; left out by one that says so itself, class by class. */
+  readonly source?: ClassSource
   canRun(): Promise<Result<void, Blindness>>
   start(emit: Emit): Promise<void>
   stop(): Promise<void>

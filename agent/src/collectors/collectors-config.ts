@@ -17,6 +17,23 @@ const paths = (initial: readonly string[], description: string) =>
     description,
   })
 
+export const KernelConfig = slice('What the kernel sensor sees. Where it cannot run, the slices below poll instead.', {
+  sensor: Type.String({
+    default: '/usr/lib/firebreak-agent/firebreak-sensor',
+    minLength: 1,
+    maxLength: 4_096,
+    description: 'Path of the sensor, a program of its own.',
+  }),
+  dns: Type.Boolean({ default: true, description: 'Whether questions for names and their answers are told.' }),
+  coalesce_us: Type.Integer({
+    default: 1_000,
+    minimum: 0,
+    maximum: 100_000,
+    description:
+      'How long the sensor gathers records after it wrote some, µs: less work for the host, later by so much.',
+  }),
+})
+
 export const ProcessConfig = slice('Process starts and ends, by reading /proc again and again.', {
   interval_ms: Type.Integer({
     default: 200,
@@ -112,30 +129,61 @@ export const LoginsConfig = slice('Logins, failed logins, su and sudo.', {
   }),
 })
 
-export const InventoryConfig = slice('What the host is: system, packages, accounts, listening ports.', {
-  interval_h: Type.Integer({
-    default: 24,
-    minimum: 1,
-    maximum: 720,
-    description:
-      'Time between two looks at every source, and of telling the host facts again; only differences are told after the first time.',
-  }),
-  change_check_s: Type.Integer({
-    default: 60,
-    minimum: 1,
-    maximum: 86_400,
-    description: 'How often the sources are looked at for a difference, seconds.',
-  }),
-  max_packages: Type.Integer({
-    default: 20_000,
-    minimum: 1,
-    maximum: 200_000,
-    description: 'Packages told at most; more are counted as lost.',
-  }),
-})
+export const InventoryConfig = slice(
+  'What the host is made of: packages, ports, accounts, sudo rules, SSH keys, cron jobs, units, modules, mounts, containers.',
+  {
+    interval_h: Type.Integer({
+      default: 24,
+      minimum: 1,
+      maximum: 720,
+      description: 'Time between two tellings of everything; in between only differences are told.',
+    }),
+    change_check_s: Type.Integer({
+      default: 60,
+      minimum: 1,
+      maximum: 86_400,
+      description:
+        'How often every place is looked at for a difference, seconds; those that can be watched are, besides.',
+    }),
+    fast_check_s: Type.Integer({
+      default: 15,
+      minimum: 1,
+      maximum: 86_400,
+      description: 'The same for what cannot be watched: listening ports, kernel modules, mounts, containers.',
+    }),
+    max_packages: Type.Integer({
+      default: 20_000,
+      minimum: 1,
+      maximum: 200_000,
+      description: 'Packages of one package manager told at most; more are counted as lost.',
+    }),
+    npm_sites: paths(
+      [
+        '/usr/lib/node_modules',
+        '/usr/local/lib/node_modules',
+        '/opt/*/node_modules',
+        '/srv/*/node_modules',
+        '/var/www/*/node_modules',
+      ],
+      'node_modules folders whose packages are told; `*` stands for one path part or a piece of it.',
+    ),
+    python_sites: paths(
+      [
+        '/usr/lib/python3/dist-packages',
+        '/usr/lib/python3*/site-packages',
+        '/usr/local/lib/python3*/dist-packages',
+        '/usr/local/lib/python3*/site-packages',
+        '/opt/*/lib/python3*/site-packages',
+        '/srv/*/lib/python3*/site-packages',
+      ],
+      'site-packages and dist-packages folders whose packages are told, in the same form.',
+    ),
+  },
+)
 
 export const CollectorsConfig = Type.Object(
   {
+    kernel: KernelConfig,
     process: ProcessConfig,
     file: FileConfig,
     network: NetworkConfig,

@@ -1,4 +1,5 @@
 /** The table of all sources; `agent.ts` alone imports it, asks each `canRun` and supervises. */
+import { statSync } from 'node:fs'
 import os from 'node:os'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import type { Collector } from './collector.ts'
@@ -8,10 +9,17 @@ import { createInventoryCollector } from './inventory.ts'
 import { createLoginsCollector } from './logins.ts'
 import { createNetworkCollector } from './network.ts'
 import { createPortableProcessCollector } from './process-portable.ts'
+import { ExecutableIdentities } from './executable-identities.ts'
+import { createKernelCollector } from './kernel/kernel-collector.ts'
+import { createPackageOwners } from './package-owners.ts'
+import { ProcessTable } from './process-table.ts'
 import { createProcessCollector } from './process.ts'
+import { Sources } from './sources.ts'
 
 export interface CollectorDeps {
   readonly clock: Clock
+  /** Who speaks for which class; the status shows it. */
+  readonly sources?: Sources
   /** `host.name` of every event. */
   readonly hostName?: string
   /** Where a source may keep its place over a restart of the agent; left out: it begins with what is new. */
@@ -32,16 +40,34 @@ export function createCollectors(deps: CollectorDeps, config: CollectorsConfig):
     procRoot = '/proc',
     journalctl = 'journalctl',
     stateFolder,
+    sources = new Sources(clock),
   } = deps
+  const table = new ProcessTable({ clock, procRoot, root })
+  const mountNamespace = mountNamespaceOf(procRoot)
+  const executables = new ExecutableIdentities(
+    { clock, owners: createPackageOwners(root), mountNamespace },
+    { max_bytes: config.process.hash_max_bytes, bytes_per_s: config.process.hash_bytes_per_s },
+  )
+  const processes = { table, executables, sources }
   return [
-    createProcessCollector({ clock, hostName, platform, procRoot, root }, config.process),
+    createKernelCollector({ clock, hostName, platform, root, mountNamespace, ...processes }, config),
+    createProcessCollector({ clock, hostName, platform, ...processes }, config.process),
     createPortableProcessCollector({ clock, hostName, platform }, config.process),
-    createFileCollector({ clock, hostName, root }, config.file),
-    createNetworkCollector({ clock, hostName, platform, procRoot, root }, config.network),
+    createFileCollector({ clock, hostName, root, sources }, config.file),
+    createNetworkCollector({ clock, hostName, platform, procRoot, root, sources }, config.network),
     createLoginsCollector(
       { clock, hostName, root, architecture: process.arch, journalctl, stateFolder },
       config.logins,
     ),
-    createInventoryCollector({ clock, hostName, platform, procRoot, root }, config.inventory),
+    createInventoryCollector({ clock, hostName, platform, procRoot, root, stateFolder }, config.inventory),
   ]
+}
+
+/** Inode number of the agent's own mount namespace; undefined where there are none. */
+function mountNamespaceOf(procRoot: string): number | undefined {
+  try {
+    return statSync(`${procRoot}/self/ns/mnt`).ino
+  } catch {
+    return undefined
+  }
 }

@@ -15,7 +15,8 @@ const SPACE = 0x20
 /** One cut field, as `firebreak.truncated` wants it. */
 export interface Cut {
   readonly bytes: number
-  readonly sha256: string
+  /** Undefined when its end was never seen. */
+  readonly sha256?: string
 }
 
 export interface CommandLine {

@@ -2,6 +2,7 @@
 import type { Stats } from 'node:fs'
 import { basename, dirname, extname } from 'node:path'
 import type { Event } from '@firebreak/shared/events/event.ts'
+import { isoOfMs } from './iso-time.ts'
 import { present } from './present.ts'
 
 export const FILE_ACTIONS = [
@@ -11,6 +12,9 @@ export const FILE_ACTIONS = [
   'file-deleted',
   'file-mode-changed',
   'file-owner-changed',
+  /** Another name for a file that has one already. */
+  'file-linked',
+  'file-capability-changed',
 ] as const
 export type FileAction = (typeof FILE_ACTIONS)[number]
 
@@ -33,13 +37,15 @@ export function fileStateOf({ dev, ino, mode, uid, gid, size, mtimeMs, birthtime
   return { dev, ino, mode, uid, gid, size, mtimeMs, birthtimeMs }
 }
 
-const TYPE_OF: { readonly [A in FileAction]: Event['event']['type'] } = {
+export const TYPE_OF_FILE_ACTION: { readonly [A in FileAction]: Event['event']['type'] } = {
   'file-created': ['creation'],
   'file-written': ['change'],
   'file-renamed': ['change'],
   'file-deleted': ['deletion'],
   'file-mode-changed': ['change'],
   'file-owner-changed': ['change'],
+  'file-linked': ['creation'],
+  'file-capability-changed': ['change'],
 }
 
 export function fileEvent(
@@ -54,7 +60,7 @@ export function fileEvent(
     '@timestamp': at,
     event: {
       category: ['file'],
-      type: TYPE_OF[action],
+      type: TYPE_OF_FILE_ACTION[action],
       action,
       dataset: 'firebreak.file',
       provider: 'chokidar',
@@ -64,7 +70,7 @@ export function fileEvent(
       path,
       name: basename(path),
       directory: dirname(path),
-      type: typeOf(state.mode),
+      type: fileTypeOf(state.mode),
       size: state.size,
       mode: octalMode(state.mode),
       uid: String(state.uid),
@@ -72,7 +78,7 @@ export function fileEvent(
       inode: String(state.ino),
       ...present({
         extension: extname(path).slice(1) || undefined,
-        mtime: isoTime(state.mtimeMs),
+        mtime: isoOfMs(state.mtimeMs),
         hash: extra.sha256 === undefined ? undefined : { sha256: extra.sha256 },
         previous: extra.previous,
       }),
@@ -84,16 +90,8 @@ export function octalMode(mode: number): string {
   return (mode & 0o7777).toString(8).padStart(4, '0')
 }
 
-/** Undefined for a time that no four-digit year holds: any owner may set one. */
-function isoTime(ms: number): string | undefined {
-  const date = new Date(ms)
-  return Number.isNaN(date.getTime()) || date.getUTCFullYear() < 0 || date.getUTCFullYear() > 9_999
-    ? undefined
-    : date.toISOString()
-}
-
 /** Source: inode(7), S_IFMT. */
-function typeOf(mode: number): NonNullable<FileFields['type']> {
+export function fileTypeOf(mode: number): NonNullable<FileFields['type']> {
   switch (mode & 0o170000) {
     case 0o100000:
       return 'file'

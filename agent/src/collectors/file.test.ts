@@ -17,6 +17,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { RecordedEmit } from './collector.fake.ts'
 import type { Collector } from './collector.ts'
 import { createFileCollector } from './file.ts'
+import { Sources } from './sources.ts'
 import { createPathFilter, expandPath } from './watched-paths.ts'
 
 const config = {
@@ -42,7 +43,7 @@ afterEach(async () => {
 
 async function watch(changes: Partial<typeof config> = {}) {
   collector = createFileCollector(
-    { clock: systemClock, hostName: 'web-1', root: '/' },
+    { clock: systemClock, hostName: 'web-1', root: '/', sources: new Sources(systemClock) },
     { ...config, paths: [folder], ...changes },
   )
   await collector.start(emit)

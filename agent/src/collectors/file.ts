@@ -4,7 +4,7 @@
  */
 import { existsSync, lstatSync, type Stats } from 'node:fs'
 import type { Static } from 'typebox'
-import { type FSWatcher, watch } from 'chokidar'
+import type { FSWatcher } from 'chokidar'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import { type Result, ok, reasonOf, refuse } from '@firebreak/shared/result.ts'
 import type { Blindness, Collector, CollectorHealth, Emit } from './collector.ts'
@@ -13,6 +13,8 @@ import { EmitTally } from './emit-tally.ts'
 import { FileDigests } from './file-digests.ts'
 import { type FileAction, type FileState, fileEvent, fileStateOf, octalMode } from './file-events.ts'
 import { PollLoop } from './poll-loop.ts'
+import type { Sources } from './sources.ts'
+import { Standby } from './standby.ts'
 import { createPathFilter, expandPath } from './watched-paths.ts'
 
 /** How often patterns such as /home/* are looked up again. */
@@ -22,6 +24,7 @@ export interface FileDeps {
   readonly clock: Clock
   readonly hostName: string
   readonly root: string
+  readonly sources: Sources
 }
 
 export function createFileCollector(deps: FileDeps, config: Static<typeof FileConfig>): Collector {
@@ -31,6 +34,7 @@ export function createFileCollector(deps: FileDeps, config: Static<typeof FileCo
 class FileCollector implements Collector {
   readonly name = 'file'
   readonly classes = ['file'] as const
+  readonly source = 'polling'
   readonly #deps: FileDeps
   readonly #config: Static<typeof FileConfig>
   readonly #out = new EmitTally()
@@ -44,6 +48,7 @@ class FileCollector implements Collector {
   readonly #goneUntil = new Map<string, { readonly state: FileState; readonly at: string; readonly dueMs: number }>()
   readonly #expandLoop: PollLoop
   readonly #goneLoop: PollLoop
+  readonly #standby: Standby
   readonly #telling = new Set<Promise<void>>()
   #watcher: FSWatcher | undefined
   #isReady = false
@@ -57,6 +62,15 @@ class FileCollector implements Collector {
     this.#isExcluded = createPathFilter(config.exclude, deps.root)
     this.#expandLoop = new PollLoop(deps.clock, EXPAND_MS, () => this.#watchNew())
     this.#goneLoop = new PollLoop(deps.clock, Math.max(20, config.rename_window_ms / 2), () => this.#tellGone())
+    this.#standby = new Standby(
+      () => !deps.sources.hasBetter('file', this.source),
+      () => this.#watch(),
+      () => this.#unwatch(),
+      (error) => this.#note(error),
+    )
+    deps.sources.onChange((eventClass) => {
+      if (eventClass === 'file') this.#standby.changed()
+    })
   }
 
   async canRun(): Promise<Result<void, Blindness>> {
@@ -67,9 +81,16 @@ class FileCollector implements Collector {
       : refuse('missing_source', `none of the watched paths exists: ${this.#config.paths.join(', ')}`.slice(0, 512))
   }
 
-  /** Resolves when every file that is there is known: what changes afterwards is told. */
+  /** Resolves when every file that is there is known: what changes afterwards is told. While a better source tells files it watches none. */
   async start(emit: Emit): Promise<void> {
     this.#out.open(emit)
+    await this.#standby.start()
+    this.#expandLoop.start()
+    this.#goneLoop.start()
+  }
+
+  async #watch(): Promise<void> {
+    const { watch } = await import('chokidar')
     const paths = this.#paths()
     for (const path of paths) this.#watched.add(path)
     const watcher = watch(paths, {
@@ -87,19 +108,27 @@ class FileCollector implements Collector {
     watcher.on('all', (event, path, stats) => this.#take(event, path, stats))
     await new Promise<void>((resolve) => watcher.once('ready', () => resolve()))
     this.#isReady = true
-    this.#expandLoop.start()
-    this.#goneLoop.start()
+  }
+
+  async #unwatch(): Promise<void> {
+    const watcher = this.#watcher
+    this.#watcher = undefined
+    this.#isReady = false
+    for (const memory of [this.#watched, this.#admitted, this.#known, this.#pathOfInode, this.#goneUntil])
+      memory.clear()
+    await watcher?.close()
   }
 
   async stop(): Promise<void> {
     this.#out.close()
     this.#digests.stop()
-    await Promise.all([this.#watcher?.close(), this.#expandLoop.stop(), this.#goneLoop.stop()])
+    await Promise.all([this.#standby.stop(), this.#expandLoop.stop(), this.#goneLoop.stop()])
     await Promise.all(this.#telling)
   }
 
   health(): CollectorHealth {
     if (!this.#out.isOpen) return this.#out.health('off', 'not started')
+    if (!this.#standby.isOn) return this.#out.health('running', 'stands by: a better source tells files')
     const troubles: string[] = [...this.#errors]
     if (this.#refusedPaths > 0) {
       troubles.push(`max_files (${this.#config.max_files}) is reached: ${this.#refusedPaths} paths are not watched`)
@@ -116,6 +145,7 @@ class FileCollector implements Collector {
   }
 
   #watchNew(): void {
+    if (!this.#isReady) return
     const added = this.#paths().filter((path) => !this.#watched.has(path))
     if (added.length === 0) return
     for (const path of added) this.#watched.add(path)

@@ -10,7 +10,7 @@ const MAX_BYTES = WIRE.maxEventBytes - 16 * KiB
 const LAST_RESORT_UNITS = 4_096
 
 type Process = NonNullable<Event['process']>
-type Cut = { field: string; bytes: number; sha256: string }
+type Cut = { field: string; bytes: number; sha256?: string }
 
 /**
  * Cuts what is too long, field by field first, then by whole fields until the event fits on the wire: control characters take six

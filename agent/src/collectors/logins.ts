@@ -42,6 +42,7 @@ export function createLoginsCollector(deps: LoginsDeps, config: Static<typeof Lo
 class LoginsCollector implements Collector {
   readonly name = 'logins'
   readonly classes = ['authentication'] as const
+  readonly source = 'log'
   readonly #deps: LoginsDeps
   readonly #config: Static<typeof LoginsConfig>
   readonly #out = new EmitTally()

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { RecordedEmit } from './collector.fake.ts'
 import type { Collector } from './collector.ts'
 import { createNetworkCollector } from './network.ts'
+import { Sources } from './sources.ts'
 import { FakeProcfs } from './procfs.fake.ts'
 import { ipv6Text, parseAddress } from './procfs-sockets.ts'
 
@@ -18,7 +19,7 @@ afterEach(async () => {
 
 async function watch(roots: { procRoot: string; root: string }, changes: { loopback?: boolean } = {}) {
   const collector = createNetworkCollector(
-    { clock: systemClock, hostName: 'web-1', platform: 'linux', ...roots },
+    { clock: systemClock, hostName: 'web-1', platform: 'linux', sources: new Sources(systemClock), ...roots },
     { enabled: true, interval_ms: 50, loopback: true, ...changes },
   )
   running.push(collector)

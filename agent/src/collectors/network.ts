@@ -25,6 +25,7 @@ import {
   readSocketTable,
 } from './procfs-sockets.ts'
 import { SocketOwners } from './socket-owners.ts'
+import type { Sources } from './sources.ts'
 
 export const NETWORK_ACTIONS = [
   'connection-existing',
@@ -37,6 +38,8 @@ export type NetworkAction = (typeof NETWORK_ACTIONS)[number]
 
 /** New sockets told in one look at most; what is above is counted as lost. */
 const MAX_NEW = 5_000
+/** Between two looks while another source tells connections: they only keep the memory small. */
+const STANDBY_MS = 600_000
 
 export interface NetworkDeps {
   readonly clock: Clock
@@ -44,6 +47,7 @@ export interface NetworkDeps {
   readonly platform: NodeJS.Platform
   readonly procRoot: string
   readonly root: string
+  readonly sources: Sources
 }
 
 export function createNetworkCollector(deps: NetworkDeps, config: Static<typeof NetworkConfig>): Collector {
@@ -53,6 +57,7 @@ export function createNetworkCollector(deps: NetworkDeps, config: Static<typeof 
 class NetworkCollector implements Collector {
   readonly name = 'network'
   readonly classes = ['network'] as const
+  readonly source = 'polling'
   readonly #deps: NetworkDeps
   readonly #config: Static<typeof NetworkConfig>
   readonly #out = new EmitTally()
@@ -64,13 +69,29 @@ class NetworkCollector implements Collector {
   /** Connections that the kernel made and no program has accepted yet: told with their process at the next look, or then without. */
   #waiting: ReadonlySet<string> = new Set()
   #unread: readonly Table[] = []
+  #adopts = false
 
   constructor(deps: NetworkDeps, config: Static<typeof NetworkConfig>) {
     this.#deps = deps
     this.#config = config
     this.#accounts = new AccountNames(deps.clock, deps.root)
     this.#owners = new SocketOwners(deps.procRoot)
-    this.#loop = new PollLoop(deps.clock, config.interval_ms, () => this.#look())
+    this.#loop = new PollLoop(
+      deps.clock,
+      () => (this.#speaks ? config.interval_ms : STANDBY_MS),
+      () => this.#look(),
+    )
+    deps.sources.onChange((eventClass) => {
+      if (eventClass !== 'network' || !this.#out.isOpen || !this.#known) return
+      // What is open at the change was told by the other, or is counted as what nobody saw.
+      this.#adopts = true
+      this.#loop.wake()
+    })
+  }
+
+  /** Nobody better does. */
+  get #speaks(): boolean {
+    return !this.#deps.sources.hasBetter('network', this.source)
   }
 
   async canRun(): Promise<Result<void, Blindness>> {
@@ -103,6 +124,7 @@ class NetworkCollector implements Collector {
     if (this.#unread.length > 0) {
       return this.#out.health('degraded', `too many sockets to read to the end: ${this.#unread.join(', ')}`)
     }
+    if (!this.#speaks) return this.#out.health('running', 'stands by: a better source tells connections')
     const { cutSearches } = this.#owners
     const blind = `by polling: a connection shorter than ${this.#config.interval_ms} ms can be missed or have no process`
     return this.#out.health(
@@ -133,7 +155,8 @@ class NetworkCollector implements Collector {
     this.#waiting = waiting
     this.#owners.keepOnly(new Set(sockets.map((socket) => socket.inode)))
     this.#known = seen
-    this.#tell(fresh)
+    if (!this.#adopts) this.#tell(fresh)
+    this.#adopts = !this.#speaks
   }
 
   #readAll(): Socket[] {

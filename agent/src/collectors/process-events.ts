@@ -1,15 +1,27 @@
-/** Process facts as events: what one look at /proc knows about one process, in ECS words. */
+/** Process facts as events: what the sensor or one look at /proc knows about one process, in ECS words. */
 import type { Event } from '@firebreak/shared/events/event.ts'
 import type { AccountNames } from './accounts.ts'
+import { capabilityNames } from './capabilities.ts'
 import { type Cut, cutOfBytes } from './command-line.ts'
+import { containerIdOf } from './container-id.ts'
+import type { ExecutableFacts } from './executable-facts.ts'
+import { isoOfNs } from './iso-time.ts'
 import { present } from './present.ts'
-import { type ProcessImage, ttyPathOf } from './procfs-process.ts'
+import type { Namespaces, ProcessImage } from './procfs-process.ts'
 
 /**
  * `fork` and `exec` in the words of Elastic Defend: a child that still runs its parent's image, and a process that took another.
  * `process-started` is both at once, as one look saw it. `process-existing` ran before the agent did.
  */
-export const PROCESS_ACTIONS = ['process-existing', 'process-started', 'fork', 'exec', 'process-ended'] as const
+export const PROCESS_ACTIONS = [
+  'process-existing',
+  'process-started',
+  'fork',
+  'exec',
+  'process-ended',
+  /** What became known of the executable after its start was told: digest, package. */
+  'executable-identified',
+] as const
 export type ProcessAction = (typeof PROCESS_ACTIONS)[number]
 
 type ProcessFields = NonNullable<Event['process']>
@@ -27,9 +39,10 @@ export interface KnownProcess {
   readonly startTicks: number
   readonly startedAt: string
   readonly ppid: number
-  readonly ttyNumber: number
+  readonly session: number
+  readonly tty: string | undefined
   readonly image: ProcessImage
-  readonly sha256: string | undefined
+  readonly executable: ExecutableFacts | undefined
   /** The parent at the time it was first seen, as it was then; it stays when the process is given to another parent. */
   readonly parent: ProcessFields['parent']
   readonly parentCuts: readonly FieldCut[]
@@ -50,6 +63,13 @@ const TYPE_OF: { readonly [A in ProcessAction]: Event['event']['type'] } = {
   fork: ['start'],
   exec: ['start'],
   'process-ended': ['end'],
+  'executable-identified': ['info'],
+}
+
+interface ProcessExtra {
+  readonly reason?: string | undefined
+  readonly exitCode?: number | undefined
+  readonly runtimeMs?: number | undefined
 }
 
 export function processEvent(
@@ -57,24 +77,34 @@ export function processEvent(
   at: string,
   known: KnownProcess,
   context: EventContext,
-  extra: { readonly reason?: string; readonly exitCode?: number } = {},
+  extra: ProcessExtra = {},
 ): Event {
   const { image } = known
-  const truncated = [...cutsOf('process', image), ...known.parentCuts]
+  const hasEnded = action === 'process-ended'
+  const truncated = [...cutsOf('process', image, hasEnded), ...(hasEnded ? [] : known.parentCuts)]
   const user = userOf(image, context.accounts)
-  const process = {
-    ...basicFields(known, context.accounts),
-    ...present({
-      args: image.commandLine && [...image.commandLine.args],
-      args_count: image.commandLine?.argsCount,
-      working_directory: image.workingDirectory,
-      tty: ttyPathOf(known.ttyNumber),
-      parent: known.parent,
-      ancestors: known.ancestors.length > 0 ? [...known.ancestors] : undefined,
-      end: action === 'process-ended' ? at : undefined,
-      exit_code: extra.exitCode,
-    }),
-  }
+  const containerId = image.cgroup === undefined ? undefined : containerIdOf(image.cgroup)
+  const more = hasEnded
+    ? { parent: known.parent && shortParent(known.parent), end: at, exit_code: extra.exitCode }
+    : {
+        args: image.commandLine && [...image.commandLine.args],
+        args_count: image.commandLine?.argsCount,
+        working_directory: image.workingDirectory,
+        tty: known.tty,
+        session_leader: known.session > 0 ? { pid: known.session } : undefined,
+        thread:
+          image.capabilities === undefined
+            ? undefined
+            : { capabilities: { effective: [...capabilityNames(image.capabilities)] } },
+        parent: known.parent,
+        ancestors: known.ancestors.length > 0 ? [...known.ancestors] : undefined,
+      }
+  const firebreak = present({
+    truncated: truncated.length > 0 ? truncated : undefined,
+    executable: hasEnded ? undefined : executableOf(known),
+    namespaces: hasEnded || !image.namespaces ? undefined : namespacesOf(image.namespaces),
+    cgroup: hasEnded ? undefined : image.cgroup,
+  })
   return {
     '@timestamp': at,
     event: {
@@ -84,12 +114,58 @@ export function processEvent(
       dataset: 'firebreak.process',
       provider: context.provider,
       ...present({
-        reason: extra.reason ?? (image.executableDeleted ? 'the file of the executable was deleted' : undefined),
+        reason: extra.reason ?? (image.executableDeleted && !hasEnded ? deletedReason(image) : undefined),
+        duration_ms: extra.runtimeMs,
       }),
     },
     host: { name: context.hostName },
-    process,
-    ...present({ user, firebreak: truncated.length > 0 ? { truncated } : undefined }),
+    process: { ...basicFields(known, context.accounts), ...present(more) },
+    ...present({
+      user,
+      container: containerId === undefined ? undefined : { id: containerId },
+      firebreak: Object.keys(firebreak).length > 0 ? firebreak : undefined,
+    }),
+  }
+}
+
+function deletedReason(image: ProcessImage): string {
+  return image.executableMemfd ? 'the executable lies in memory only' : 'the file of the executable was deleted'
+}
+
+/** An end says who it was and whose child; the rest was told at the start, under the same entity id. */
+function shortParent(parent: NonNullable<ProcessFields['parent']>): NonNullable<ProcessFields['parent']> {
+  const { pid, entity_id, name, executable } = parent
+  return present({ pid, entity_id, name, executable })
+}
+
+function executableOf({ image, executable }: KnownProcess): NonNullable<Event['firebreak']>['executable'] {
+  const { file } = image
+  if (!file) return undefined
+  return {
+    inode: String(file.inode),
+    device: file.device,
+    size: file.size,
+    mode: (file.mode & 0o7777).toString(8).padStart(4, '0'),
+    ...present({
+      mtime: isoOfNs(file.mtimeNs),
+      ctime: isoOfNs(file.ctimeNs),
+      deleted: image.executableDeleted || undefined,
+      memfd: image.executableMemfd || undefined,
+      package: executable?.package,
+    }),
+  }
+}
+
+export function namespacesOf(namespaces: Namespaces): NonNullable<Event['firebreak']>['namespaces'] {
+  const { pid, mnt, net, user, uts, ipc, cgroup } = namespaces
+  return {
+    pid: String(pid),
+    mnt: String(mnt),
+    net: String(net),
+    user: String(user),
+    uts: String(uts),
+    ipc: String(ipc),
+    cgroup: String(cgroup),
   }
 }
 
@@ -113,7 +189,7 @@ export function lineageOf(
 
 /** What is said of a process where it stands beside something else: a connection, a child. */
 export function basicFields(
-  known: Pick<KnownProcess, 'pid' | 'entityId' | 'startedAt' | 'image' | 'sha256'>,
+  known: Pick<KnownProcess, 'pid' | 'entityId' | 'startedAt' | 'image' | 'executable'>,
   accounts: AccountNames,
 ): NonNullable<ProcessFields['parent']> {
   const { image } = known
@@ -126,7 +202,7 @@ export function basicFields(
       executable: image.executable,
       command_line: image.commandLine?.text,
       user: userOf(image, accounts),
-      hash: known.sha256 === undefined ? undefined : { sha256: known.sha256 },
+      hash: known.executable?.sha256 === undefined ? undefined : { sha256: known.executable.sha256 },
     }),
   }
 }
@@ -151,22 +227,26 @@ function ancestorOf(fields: NonNullable<ProcessFields['parent']>): Ancestor | un
   }
 }
 
-function userOf(image: ProcessImage, accounts: AccountNames): Event['user'] {
-  const { uid, effectiveUid } = image
+export function userOf(
+  image: Pick<ProcessImage, 'uid' | 'effectiveUid' | 'loginUid'>,
+  accounts: AccountNames,
+): Event['user'] {
+  const { uid, effectiveUid, loginUid } = image
   if (uid === undefined) return undefined
-  const name = accounts.nameOf(uid)
-  if (effectiveUid === undefined || effectiveUid === uid) return { id: uid, ...present({ name }) }
+  const account = (id: string) => ({ id, ...present({ name: accounts.nameOf(id) }) })
   return {
-    id: uid,
-    effective: { id: effectiveUid, ...present({ name: accounts.nameOf(effectiveUid) }) },
-    ...present({ name }),
+    ...account(uid),
+    ...present({
+      effective: effectiveUid === undefined || effectiveUid === uid ? undefined : account(effectiveUid),
+      audit: loginUid === undefined ? undefined : account(loginUid),
+    }),
   }
 }
 
-function cutsOf(owner: 'process' | 'process.parent', image: ProcessImage): FieldCut[] {
+function cutsOf(owner: 'process' | 'process.parent', image: ProcessImage, withoutArgs = false): FieldCut[] {
   const { textCut, argsCut } = image.commandLine ?? {}
-  const cuts: FieldCut[] = []
+  const cuts: FieldCut[] = owner === 'process' ? [...(image.cuts ?? [])] : []
   if (textCut) cuts.push({ field: `${owner}.command_line`, ...textCut })
-  if (argsCut && owner === 'process') cuts.push({ field: 'process.args', ...argsCut })
+  if (argsCut && owner === 'process' && !withoutArgs) cuts.push({ field: 'process.args', ...argsCut })
   return cuts
 }

@@ -42,7 +42,7 @@ export class ProcessLookup {
         entityId: entityIdOf(this.#bootId, pid, stat.startTicks),
         startedAt: new Date(this.#reader.bootedAt(this.#clock.now()) + stat.startTicks * TICK_MS).toISOString(),
         image: this.#reader.image(pid, stat.comm),
-        sha256: undefined,
+        executable: undefined,
       },
       this.#accounts,
     )

@@ -48,6 +48,7 @@ export function createPortableProcessCollector(
 class PortableProcessCollector implements Collector {
   readonly name = 'process-portable'
   readonly classes = ['process'] as const
+  readonly source = 'polling'
   readonly #deps: ProcessPortableDeps
   readonly #config: Static<typeof ProcessConfig>
   readonly #intervalMs: number

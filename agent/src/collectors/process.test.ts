@@ -9,7 +9,11 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { entityIdOf } from '../platform/linux/process-identity.ts'
 import { RecordedEmit, waitFor } from './collector.fake.ts'
 import type { Collector } from './collector.ts'
+import { ExecutableIdentities } from './executable-identities.ts'
+import { createPackageOwners } from './package-owners.ts'
+import { ProcessTable } from './process-table.ts'
 import { createProcessCollector } from './process.ts'
+import { Sources } from './sources.ts'
 import { BOOT_ID, FakeProcfs } from './procfs.fake.ts'
 
 const sha256 = (content: string | Buffer) => createHash('sha256').update(content).digest('hex')
@@ -22,7 +26,15 @@ afterEach(async () => {
 })
 
 async function watch(roots: { procRoot: string; root: string }, wanted = config) {
-  const deps = { clock: systemClock, hostName: 'web-1', platform: 'linux' as const, ...roots }
+  const clock = systemClock
+  const table = new ProcessTable({ clock, ...roots })
+  const owners = createPackageOwners(roots.root)
+  const executables = new ExecutableIdentities(
+    { clock, owners },
+    { max_bytes: wanted.hash_max_bytes, bytes_per_s: wanted.hash_bytes_per_s },
+  )
+  const sources = new Sources(clock)
+  const deps = { clock, hostName: 'web-1', platform: 'linux' as const, table, executables, sources }
   const collector = createProcessCollector(deps, wanted)
   const emit = new RecordedEmit()
   running.push(collector)
@@ -96,17 +108,19 @@ describe('on the processes of this host', { skip: process.platform !== 'linux' }
     expect(exec.process).toMatchObject({ entity_id: started.process?.entity_id, command_line: 'sleep 21' })
   })
 
-  it('gives the SHA-256 of the executable as soon as it is known, and keeps it for the next start', async () => {
+  it('tells the SHA-256 of an executable as soon as it is known, and with every later start of the file', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'hash-'))
     const program = join(folder, 'sleeper')
     copyFileSync('/bin/sleep', program)
     const { find } = await watch(host)
-    let known: string | undefined
-    for (let tries = 0; known === undefined && tries < 20; tries++) {
-      const started = await find(start(program, ['20']), 'process-started')
-      known = started.process?.hash?.sha256
-    }
-    expect(known).toBe(sha256(readFileSync(program)))
+    const first = start(program, ['20'])
+    const whole = sha256(readFileSync(program))
+    const identified = await find(first, 'executable-identified')
+    expect(identified.event.type).toEqual(['info'])
+    expect(identified.process).toMatchObject({ pid: first, executable: program, hash: { sha256: whole } })
+    expect(identified.firebreak?.executable?.package).toEqual({ status: 'unowned' })
+    const next = await find(start(program, ['20']), 'process-started')
+    expect(next.process?.hash?.sha256).toBe(whole)
     rmSync(folder, { recursive: true })
   })
 
@@ -205,8 +219,7 @@ describe('on recorded processes', () => {
     await find(80, 'process-ended')
     fake.remove(81)
     const ended = await find(81, 'process-ended')
-    expect(ended.process?.parent).toMatchObject({ pid: 80, command_line: 'dropper' })
-    expect(ended.process?.ancestors).toMatchObject([{ pid: 1 }])
+    expect(ended.process?.parent).toMatchObject({ pid: 80, name: 'prog', entity_id: entityIdOf(BOOT_ID, 80, 100) })
   })
 
   it('has parents before children when both are new at the same look', async () => {

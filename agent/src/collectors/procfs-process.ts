@@ -1,7 +1,7 @@
 /** One process as /proc shows it. Every reader gives undefined for what is gone or not ours to see. Source: proc(5). */
 import { closeSync, openSync, readFileSync, readSync, readdirSync, readlinkSync, statSync } from 'node:fs'
-import type { BigIntStats } from 'node:fs'
 import { type CommandLine, readCommandLine } from './command-line.ts'
+import { type ExecutableFile, executableFileOf } from './executable-file.ts'
 import { textOfBytes } from './escaped-bytes.ts'
 
 const PF_KTHREAD = 0x0020_0000
@@ -14,6 +14,8 @@ export interface ProcessStat {
   readonly ppid: number
   readonly startTicks: number
   readonly isKernelThread: boolean
+  /** Pid of the leader of its session. */
+  readonly session: number
   readonly ttyNumber: number
   /** Where its stack starts: given anew by each execve(2), inherited by fork(2). '0' where it is not ours to see. */
   readonly startStack: string
@@ -21,17 +23,39 @@ export interface ProcessStat {
   readonly exitStatus: number
 }
 
-/** What execve(2) replaces. */
+/** What execve(2) replaces, and in whose rights and where it runs. */
 export interface ProcessImage {
   readonly name: string
   readonly executable: string | undefined
   readonly executableDeleted: boolean
-  readonly executableStat: BigIntStats | undefined
+  /** It lies in memory only, memfd_create(2). */
+  readonly executableMemfd: boolean
+  readonly file: ExecutableFile | undefined
   readonly commandLine: CommandLine | undefined
   readonly workingDirectory: string | undefined
   readonly uid: string | undefined
   readonly effectiveUid: string | undefined
+  /** Undefined: nobody logged in. */
+  readonly loginUid: string | undefined
+  /** Bits of capabilities(7). */
+  readonly capabilities: bigint | undefined
+  readonly cgroup: string | undefined
+  readonly namespaces: Namespaces | undefined
+  /** Paths that are not whole. */
+  readonly cuts?: readonly { readonly field: string; readonly bytes: number }[] | undefined
 }
+/** Inode numbers, namespaces(7). */
+export interface Namespaces {
+  readonly pid: number
+  readonly mnt: number
+  readonly net: number
+  readonly user: number
+  readonly uts: number
+  readonly ipc: number
+  readonly cgroup: number
+}
+const NO_LOGIN = '4294967295'
+const MEMFD = '/memfd:'
 
 export class ProcfsReader {
   readonly root: string
@@ -68,26 +92,36 @@ export class ProcfsReader {
     return bytes && parseProcessStat(bytes)
   }
 
+  /** Path of the file that it runs. */
+  executable(pid: number): string | undefined {
+    const exe = this.#link(`${this.root}/${pid}/exe`)
+    return exe?.endsWith(DELETED) ? exe.slice(0, -DELETED.length) : exe
+  }
+
   image(pid: number, comm: string): ProcessImage {
     const folder = `${this.root}/${pid}`
     this.#images += 1
     const exe = this.#link(`${folder}/exe`, () => {
       this.#denied += 1
     })
-    const executableStat = exe === undefined ? undefined : this.#try(() => statSync(`${folder}/exe`, { bigint: true }))
-    const deleted =
-      exe !== undefined && exe.endsWith(DELETED) && (executableStat === undefined || executableStat.nlink === 0n)
+    const stat = exe === undefined ? undefined : this.#try(() => statSync(`${folder}/exe`, { bigint: true }))
+    const deleted = exe !== undefined && exe.endsWith(DELETED) && (stat === undefined || stat.nlink === 0n)
     const executable = deleted ? exe.slice(0, -DELETED.length) : exe
-    const [uid, effectiveUid] = this.#uids(folder)
+    const { uid, effectiveUid, capabilities } = this.#rights(folder)
     return {
       name: executable === undefined ? comm : executable.slice(executable.lastIndexOf('/') + 1) || comm,
       executable,
       executableDeleted: deleted,
-      executableStat,
+      executableMemfd: deleted && (executable?.startsWith(MEMFD) ?? false),
+      file: stat && executableFileOf(stat),
       commandLine: this.#try(() => readCommandLine(`${folder}/cmdline`)),
       workingDirectory: this.#link(`${folder}/cwd`),
       uid,
       effectiveUid,
+      loginUid: this.#loginUid(folder),
+      capabilities,
+      cgroup: this.#cgroup(folder),
+      namespaces: undefined,
     }
   }
 
@@ -96,11 +130,28 @@ export class ProcfsReader {
     return nowMs - Number.parseFloat(readFileSync(`${this.root}/uptime`, 'latin1')) * 1_000
   }
 
-  #uids(folder: string): readonly [string | undefined, string | undefined] {
+  #rights(folder: string): Pick<ProcessImage, 'uid' | 'effectiveUid' | 'capabilities'> {
     const status = this.#try(() => readFileSync(`${folder}/status`, 'latin1'))
     // The name above it may hold anything but a newline, which the kernel escapes; so a line that starts so is this line.
     const ids = status?.match(/^Uid:\t(\d+)\t(\d+)\t/m)
-    return [ids?.[1], ids?.[2]]
+    const effective = status?.match(/^CapEff:\t([0-9a-f]{1,16})$/m)?.[1]
+    return {
+      uid: ids?.[1],
+      effectiveUid: ids?.[2],
+      capabilities: effective === undefined ? undefined : BigInt(`0x${effective}`),
+    }
+  }
+
+  #loginUid(folder: string): string | undefined {
+    const text = this.#try(() => this.#readSmall(`${folder}/loginuid`).toString('latin1').trim())
+    return text === undefined || text === '' || text === NO_LOGIN ? undefined : text
+  }
+
+  /** Of the unified hierarchy, else of the first that names one. Source: cgroups(7), /proc/PID/cgroup. */
+  #cgroup(folder: string): string | undefined {
+    const lines = this.#try(() => textOfBytes(this.#readSmall(`${folder}/cgroup`)))?.split('\n')
+    const line = lines?.find((one) => one.startsWith('0::')) ?? lines?.find((one) => one.includes(':/'))
+    return line?.slice(line.indexOf(':', line.indexOf(':') + 1) + 1)
   }
 
   #link(path: string, whenDenied?: () => void): string | undefined {
@@ -146,6 +197,7 @@ export function parseProcessStat(line: Buffer): ProcessStat | undefined {
     ppid,
     startTicks,
     isKernelThread: (Number(fields[6]) & PF_KTHREAD) !== 0,
+    session: Number(fields[3]) || 0,
     ttyNumber: Number(fields[4]) | 0,
     startStack: fields[25] ?? '0',
     exitStatus: Number.parseInt(fields[49] ?? '0', 10) || 0,
@@ -158,13 +210,15 @@ export function exitCodeOf(waitStatus: number): number {
   return signal === 0 ? (waitStatus >> 8) & 0xff : 128 + signal
 }
 
-/** Path of a terminal from its device number. Source: Documentation/admin-guide/devices.txt of Linux, majors 4, 5 and 136 to 143. */
+/** Path of a terminal from its device number as /proc/PID/stat tells it. */
 export function ttyPathOf(ttyNumber: number): string | undefined {
-  if (ttyNumber === 0) return undefined
-  const major = (ttyNumber >>> 8) & 0xfff
-  const minor = (ttyNumber & 0xff) | ((ttyNumber >>> 12) & 0xfff00)
+  return terminalPath((ttyNumber >>> 8) & 0xfff, (ttyNumber & 0xff) | ((ttyNumber >>> 12) & 0xfff00))
+}
+
+/** Source: Documentation/admin-guide/devices.txt of Linux, majors 4, 5 and 136 to 143. */
+export function terminalPath(major: number, minor: number): string | undefined {
   if (major >= 136 && major <= 143) return `/dev/pts/${(major - 136) * 256 + minor}`
-  if (major === 4) return minor < 64 ? `/dev/tty${minor}` : `/dev/ttyS${minor - 64}`
+  if (major === 4 && minor > 0) return minor < 64 ? `/dev/tty${minor}` : `/dev/ttyS${minor - 64}`
   if (major === 5 && minor === 1) return '/dev/console'
   return undefined
 }

@@ -43,9 +43,10 @@ export class Sources {
 
   /** `by` (the name of a collector) can tell this class from now on; a new offer replaces its last one. */
   offer(by: string, eventClass: EventClass, offer: SourceOffer): void {
+    const before = this.#offers.get(eventClass)?.get(by)
     mapOf(this.#offers, eventClass).set(by, offer)
     mapOf(this.#absences, eventClass).delete(by)
-    this.#changed(eventClass)
+    if (before?.source !== offer.source || before.quality !== offer.quality) this.#changed(eventClass)
   }
 
   /** `by` does not see this class any more; `absence`: what an operator should know of it. */
@@ -58,6 +59,12 @@ export class Sources {
   /** Whether `by` is the one that tells this class. */
   speaks(by: string, eventClass: EventClass): boolean {
     return this.#best(eventClass)?.by === by
+  }
+
+  /** Whether somebody tells this class better than this kind of source can. */
+  hasBetter(eventClass: EventClass, than: ClassSource): boolean {
+    const best = this.#best(eventClass)
+    return best !== undefined && rankOf(best.offer.source) < rankOf(than)
   }
 
   /** Called after each change; says which class. */

@@ -18,7 +18,12 @@ export interface ProcessIdentity {
 
 /** `process.entity_id` in events and commands: `<8 hex of sha256(boot id)>-<pid>-<start ticks>`. */
 export function entityIdOf(bootId: string, pid: number, startTicks: number): string {
-  return `${createHash('sha256').update(bootId.trim()).digest('hex').slice(0, 8)}-${pid}-${startTicks}`
+  return `${entityPrefixOf(bootId)}-${pid}-${startTicks}`
+}
+
+/** What all entity ids of one boot begin with. */
+export function entityPrefixOf(bootId: string): string {
+  return createHash('sha256').update(bootId.trim()).digest('hex').slice(0, 8)
 }
 
 /** Random at each boot. Source: random(4), /proc/sys/kernel/random/boot_id. */
