@@ -41,8 +41,8 @@ describe('the configuration', () => {
   })
 
   it('lets a flag win over the environment, that over a drop-in, that over the file, that over the default', () => {
-    const loaded = load('gateway:\n  host: file\n  port: 1\n  public: [a:1]\n  queued_batches: 2\n', {
-      dropIns: { '10-a.yaml': 'gateway: { port: 2, queued_batches: 3 }\n', '20-b.yaml': 'gateway: { port: 3 }\n' },
+    const loaded = load('gateway:\n  host: file\n  port: 1\n  public: [a:1]\n  batches_at_once: 2\n', {
+      dropIns: { '10-a.yaml': 'gateway: { port: 2, batches_at_once: 3 }\n', '20-b.yaml': 'gateway: { port: 3 }\n' },
       environment: { FIREBREAK_GATEWAY_PORT: '4', FIREBREAK_GATEWAY_PUBLIC: 'b:2, c:3', HOME: '/' },
       flags: { 'gateway.port': 5 },
     })
@@ -51,13 +51,13 @@ describe('the configuration', () => {
       host: 'file',
       port: 5,
       public: ['b:2', 'c:3'],
-      queued_batches: 3,
+      batches_at_once: 3,
       preauth_sockets: 512,
     })
     const { origins } = loaded.value
     expect(origins.get('gateway.port')).toBe('flag')
     expect(origins.get('gateway.public')).toBe('FIREBREAK_GATEWAY_PUBLIC')
-    expect(origins.get('gateway.queued_batches')).toBe(`${join(dir, 'conf.d', '10-a.yaml')}:1`)
+    expect(origins.get('gateway.batches_at_once')).toBe(`${join(dir, 'conf.d', '10-a.yaml')}:1`)
     expect(origins.get('gateway.host')).toBe(`${join(dir, 'controller.yaml')}:2`)
     expect(origins.get('gateway.preauth_sockets')).toBe('default')
   })

@@ -35,6 +35,7 @@ import { WIRE, WS_LIMITS } from '@firebreak/shared/wire/limits.ts'
 import {
   type AgentMessage,
   type ControllerMessage,
+  type Credit,
   type HostFacts,
   parseControllerMessage,
   type StreamCount,
@@ -44,9 +45,11 @@ import { WebSocket } from 'ws'
 /** The controller said no. */
 export class Refused extends Error {
   readonly code: string
-  constructor(code: string, why: string) {
+  readonly retryAfterS: number | undefined
+  constructor(code: string, why: string, retryAfterS?: number) {
     super(`${code}: ${why}`)
     this.code = code
+    this.retryAfterS = retryAfterS
   }
 }
 
@@ -83,6 +86,10 @@ export class SimulatedAgent {
   readonly acks: { readonly epoch: string; readonly class: EventClass; readonly seq: number }[] = []
   readonly commands: Command[] = []
   closeCode: number | undefined
+  /** As the controller said last. */
+  credit: Credit | undefined
+  /** Does as if it had never heard of credit. */
+  greedy = false
   /** Called for each command whose signature held. */
   onCommand: (command: Command, payloadSha256: string) => void = () => undefined
   batchEvents = 200
@@ -94,7 +101,7 @@ export class SimulatedAgent {
   #receiptAcked = 0
   #command = { lease: 0, seq: 0 }
   #socket: WebSocket | undefined
-  #inFlight = 0
+  #inFlight: { readonly events: number; readonly bytes: number }[] = []
   #closed: Promise<void> = Promise.resolve()
 
   constructor(hostname: string, seed: Uint8Array = generateSeed()) {
@@ -215,25 +222,33 @@ export class SimulatedAgent {
   /** Sends what the window allows; acks send more. */
   flush(): void {
     for (const [eventClass, stream] of this.#streams) {
-      while (this.isConnected() && this.#inFlight < WIRE.maxBatchesInFlight) {
+      while (this.isConnected() && this.#inFlight.length < WIRE.maxBatchesInFlight && this.#hasCredit()) {
         // Numbers have no holes, so the place of one in the spool is known.
         const from = stream.sent - stream.acked
         const items = stream.items.slice(from, from + this.batchEvents)
         const first = items[0]
         const last = items.at(-1)
         if (!first || !last) break
-        this.sendBatch(eventClass, items)
+        const bytes = this.sendBatch(eventClass, items)
         stream.sent = last.seq
-        this.#inFlight++
+        this.#inFlight.push({ events: items.length, bytes })
       }
     }
   }
 
+  #hasCredit(): boolean {
+    const { credit } = this
+    if (this.greedy || credit === undefined || this.#inFlight.length === 0) return true
+    const sum = (of: 'events' | 'bytes') => this.#inFlight.reduce((total, batch) => total + batch[of], 0)
+    return sum('events') < credit.events && sum('bytes') < credit.bytes
+  }
+
+  /** Returns the bytes of the frame. */
   sendBatch(
     eventClass: EventClass,
     items: readonly Item[],
     sign = (message: Uint8Array) => this.key.sign(message),
-  ): void {
+  ): number {
     const stream = this.#stream(eventClass)
     const lines = items.flatMap(({ line }) => (line ? [line] : []))
     const gaps: Gap[] = []
@@ -252,7 +267,9 @@ export class SimulatedAgent {
       body_bytes: lines.reduce((sum, line) => sum + line.length + 1, 0),
       gaps,
     }
-    this.sendFrame(encodeBatch(header, lines, this.session ?? '', sign))
+    const frame = encodeBatch(header, lines, this.session ?? '', sign)
+    this.sendFrame(frame)
+    return frame.length
   }
 
   counts(): StreamCount[] {
@@ -341,7 +358,8 @@ export class SimulatedAgent {
   #adopt(channel: Channel, welcome: Extract<ControllerMessage, { t: 'welcome' }>): void {
     const { socket } = channel
     this.#socket = socket
-    this.#inFlight = 0
+    this.#inFlight = []
+    this.credit = welcome.credit
     this.closeCode = undefined
     this.#closed = new Promise((resolve) => {
       socket.once('close', (code: number) => {
@@ -371,11 +389,14 @@ export class SimulatedAgent {
     const message = parsed.value
     if (message.t === 'ack') {
       this.acks.push(message)
-      this.#inFlight = Math.max(0, this.#inFlight - 1)
+      this.#inFlight.shift()
       this.#acked(message)
       this.flush()
     } else if (message.t === 'receipt_ack') this.#receiptAcked = Math.max(this.#receiptAcked, message.receipt_seq)
-    else if (message.t === 'confirmed') this.#waiting.get(message.nonce)?.(message)
+    else if (message.t === 'credit') {
+      this.credit = message.credit
+      this.flush()
+    } else if (message.t === 'confirmed') this.#waiting.get(message.nonce)?.(message)
   }
 
   #obey(bytes: Uint8Array): void {
@@ -479,7 +500,8 @@ export async function connect({ host, port }: Controller): Promise<Channel> {
       if (!frame.ok || frame.value.kind !== 'control') throw new Fault('malformed', 'not a control message')
       const parsed = parseControllerMessage(frame.value.bytes)
       if (!parsed.ok) throw new Fault(parsed.code, parsed.why)
-      if (parsed.value.t === 'refused') throw new Refused(parsed.value.code, parsed.value.why)
+      if (parsed.value.t === 'refused')
+        throw new Refused(parsed.value.code, parsed.value.why, parsed.value.retry_after_s)
       if (parsed.value.t !== t) throw new Fault('unexpected', parsed.value.t)
       return { message: parsed.value as never, raw: frame.value.bytes }
     },

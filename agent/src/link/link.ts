@@ -240,7 +240,8 @@ class ReconnectingLink implements Link {
   }
 
   #waitAfterRefusal(refused: HandshakeRefused): number {
-    if (refused.retryAfterS !== undefined) return refused.retryAfterS * 1000
+    // Whole seconds come over the wire: without a chance part of our own, those of one second would come together.
+    if (refused.retryAfterS !== undefined) return (refused.retryAfterS + this.#random()) * 1000
     const hopeless = refused.code === 'unknown_agent' || refused.code === 'revoked_agent'
     return hopeless ? this.#deps.reconnectMaxMs * (0.5 + this.#random() / 2) : 0
   }

@@ -12,16 +12,21 @@ import {
   type SealedBatch,
 } from '@firebreak/shared/wire/frame.ts'
 import { CLOSE, WIRE } from '@firebreak/shared/wire/limits.ts'
-import { type AgentMessage, type ControllerMessage, parseAgentMessage } from '@firebreak/shared/wire/messages.ts'
+import {
+  type AgentMessage,
+  type ControllerMessage,
+  type Credit,
+  parseAgentMessage,
+} from '@firebreak/shared/wire/messages.ts'
 import { MiB } from '@firebreak/shared/wire/units.ts'
 import type { WebSocket } from 'ws'
 import type { Fleet } from '../fleet/index.ts'
 import type { Ingest } from '../ingest/index.ts'
 import type { AgentLink, OrdersDoor } from '../orders/index.ts'
 import type { ControllerTrust } from '../trust/index.ts'
+import type { Admission, Lane } from './admission.ts'
 import type { Admitted } from './entry.ts'
 import type { GatewayLog, GatewayMetrics } from './log-names.ts'
-import type { Pressure } from './pressure.ts'
 
 export interface SessionDeps {
   readonly trust: ControllerTrust
@@ -33,11 +38,9 @@ export interface SessionDeps {
   readonly tick: () => number
   readonly log: GatewayLog
   readonly metrics: GatewayMetrics
-  readonly pressure: Pressure
+  readonly admission: Admission
 }
 
-/** The window of an agent, and what may be on the way while an ack is. */
-const MAX_BATCHES_OPEN = 2 * WIRE.maxBatchesInFlight
 const MAX_CONTROL_OPEN = 64
 const CONTROL_PER_S = 50
 const CONTROL_BURST = 500
@@ -56,7 +59,7 @@ export class AgentSession implements AgentLink {
   readonly #startedAt: number
   readonly #work = new Set<Promise<void>>()
   #lastHeard: number
-  #batches = 0
+  readonly #lane: Lane
   #control = 0
   #tokens = CONTROL_BURST
   #tokensAt: number
@@ -72,12 +75,23 @@ export class AgentSession implements AgentLink {
     this.#startedAt = deps.clock.monotonic()
     this.#lastHeard = deps.tick()
     this.#tokensAt = this.#lastHeard
+    this.#lane = deps.admission.join({
+      agentId: this.agentId,
+      credit: (credit) => this.send({ t: 'credit', credit }),
+      pause: () => socket.pause(),
+      resume: () => socket.resume(),
+    })
   }
 
   start(): void {
     this.#socket.on('pong', () => this.#heard())
     this.#socket.on('ping', () => this.#heard())
     this.#beat = setInterval(() => this.#ping(), WIRE.pingMs)
+  }
+
+  /** What the agent may have on the way, for the welcome. */
+  credit(): Credit {
+    return this.#lane.credit
   }
 
   sinceHandshakeMs(): number {
@@ -101,7 +115,7 @@ export class AgentSession implements AgentLink {
     if (!frame.ok) return this.refuse(frame.code, frame.why)
     switch (frame.value.kind) {
       case 'batch':
-        return this.#takeBatch(frame.value.batch)
+        return this.#takeBatch(frame.value.batch, data.length)
       case 'control':
         return this.#takeControl(frame.value.bytes)
       case 'command':
@@ -122,6 +136,7 @@ export class AgentSession implements AgentLink {
   close(name: CloseName, why: string): void {
     if (this.#closing) return
     this.#closing = true
+    this.#lane.leave()
     this.#socket.resume()
     // RFC 6455, 5.5: a control frame carries at most 125 bytes, two of them the code.
     this.#socket.close(name === 'going_away' ? 1001 : CLOSE[name], Buffer.from(why).subarray(0, 120).toString('latin1'))
@@ -131,26 +146,25 @@ export class AgentSession implements AgentLink {
   /** After the socket is closed: nothing of this session is under way when it resolves. */
   async ended(): Promise<void> {
     this.#closing = true
+    this.#lane.leave()
     clearInterval(this.#beat)
     await Promise.allSettled(this.#work)
   }
 
-  #takeBatch(batch: SealedBatch): void {
-    const { verifier } = this.#admitted
-    if (++this.#batches > MAX_BATCHES_OPEN) return this.refuse('too_many', 'more batches than the window allows')
-    if (!verifier(batchMessage(this.session, batch.headerBytes, batch.body), batch.signature))
+  #takeBatch(batch: SealedBatch, bytes: number): void {
+    const store = () => this.#do(() => this.#store(batch))
+    if (!this.#lane.offer({ events: batch.header.count, bytes, store }))
+      this.refuse('too_many', 'more batches than the window allows')
+  }
+
+  /** When it is its turn: only then is anything spent on it, its signature first. */
+  async #store(batch: SealedBatch): Promise<void> {
+    if (this.#closing) return
+    if (!this.#admitted.verifier(batchMessage(this.session, batch.headerBytes, batch.body), batch.signature))
       return this.refuse('unauthenticated', 'the signature of a batch does not hold')
-    this.#deps.pressure.add(this.#socket)
-    this.#do(async () => {
-      try {
-        const taken = await this.#deps.ingest.accept(this.agentId, batch)
-        if (taken.ok) this.send({ t: 'ack', ...taken.value })
-        else this.refuse(taken.code, taken.why)
-      } finally {
-        this.#batches--
-        this.#deps.pressure.remove()
-      }
-    })
+    const taken = await this.#deps.ingest.accept(this.agentId, batch)
+    if (taken.ok) this.send({ t: 'ack', ...taken.value })
+    else this.refuse(taken.code, taken.why)
   }
 
   #takeControl(bytes: Uint8Array): void {
@@ -158,7 +172,7 @@ export class AgentSession implements AgentLink {
     if (!parsed.ok) return this.refuse(parsed.code, parsed.why)
     if (!this.#maySpeak() || this.#control >= MAX_CONTROL_OPEN) return this.refuse('too_many', 'too many messages')
     this.#control++
-    this.#do(async () => {
+    void this.#do(async () => {
       try {
         await this.#obey(parsed.value)
       } finally {
@@ -197,13 +211,14 @@ export class AgentSession implements AgentLink {
   }
 
   /** The boundary of a frame: what is thrown here is the controller's own trouble, and the agent keeps what was not acked. */
-  #do(work: () => Promise<void>): void {
+  #do(work: () => Promise<void>): Promise<void> {
     const done = work().catch((thrown: unknown) => {
       this.#deps.log.error('gateway.session.failed', { 'host.id': this.agentId, why: reasonOf(thrown) })
       this.close('internal', 'the controller cannot take this now')
     })
     this.#work.add(done)
     void done.finally(() => this.#work.delete(done))
+    return done
   }
 
   #sendFrame(frame: Uint8Array): void {

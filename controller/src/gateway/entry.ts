@@ -18,6 +18,7 @@ import {
   parseAgentMessage,
 } from '@firebreak/shared/wire/messages.ts'
 import type { Enrolment, Fleet } from '../fleet/index.ts'
+import type { Doorman } from './doorman.ts'
 import type { Hello, Verifier } from '../fleet/fleet.ts'
 import type { ControllerTrust } from '../trust/index.ts'
 
@@ -26,6 +27,7 @@ export interface EntryDeps {
   readonly fleet: Pick<Fleet, 'admit'>
   readonly enrolment: Enrolment
   readonly clock: Pick<Clock, 'now'>
+  readonly doorman: Pick<Doorman, 'knock'>
 }
 
 /** A proved agent. */
@@ -39,6 +41,8 @@ export interface Admitted {
 export type Step =
   /** Say this and wait for the next message. */
   | { readonly next: 'challenge'; readonly reply: ControllerMessage }
+  /** Nothing is wrong with it, but too many come at once. */
+  | { readonly next: 'later'; readonly retryAfterS: number }
   | { readonly next: 'enrolled'; readonly agentId: AgentId }
   | { readonly next: 'admitted'; readonly admitted: Admitted }
 
@@ -95,6 +99,10 @@ export class Entry {
     const parsed = parseAgentMessage(raw, WIRE.maxPreAuthFrameBytes)
     if (!parsed.ok) return parsed
     const message = parsed.value
+    if (state.waitsFor === 'hello' && (message.t === 'hello' || message.t === 'enrol_hello')) {
+      const retryAfterS = this.#deps.doorman.knock()
+      if (retryAfterS > 0) return ok({ next: 'later', retryAfterS })
+    }
     if (state.waitsFor === 'hello' && message.t === 'enrol_hello') return this.#challengeEnrolment(raw)
     if (state.waitsFor === 'hello' && message.t === 'hello') return this.#challengeSession(raw, message)
     if (state.waitsFor === 'enrol_request' && message.t === 'enrol_request') {

@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { MiB } from '@firebreak/shared/wire/units.ts'
 
 export const GatewayConfig = Type.Object(
   {
@@ -26,11 +27,32 @@ export const GatewayConfig = Type.Object(
       maximum: 100_000,
       description: 'New connections of one address a second, with a burst of five times as many.',
     }),
-    queued_batches: Type.Integer({
-      default: 64,
+    entries_per_s: Type.Integer({
+      default: 200,
+      minimum: 1,
+      maximum: 100_000,
+      description:
+        'Agents that are let in a second, after a second that many at once; the others are told when to come again.',
+    }),
+    batches_at_once: Type.Integer({
+      default: 4,
       minimum: 1,
       maximum: 4_096,
-      description: 'Batches that wait to be stored; past it agents are not read from until half of them are stored.',
+      description:
+        'Batches of all agents that are being stored at the same time; the others wait, agent by agent in turn.',
+    }),
+    queued_bytes: Type.Integer({
+      default: 64 * MiB,
+      minimum: MiB,
+      maximum: 65_536 * MiB,
+      description:
+        'Memory for batches that wait to be stored, bytes. Agents are given credit within it; past it they are not read from until half of it is stored.',
+    }),
+    events_per_agent_per_s: Type.Integer({
+      default: 20_000,
+      minimum: 100,
+      maximum: 10_000_000,
+      description: 'Events of one agent that are stored a second; what is more waits in its spool.',
     }),
   },
   { additionalProperties: false, default: {}, description: 'The door for agents.' },

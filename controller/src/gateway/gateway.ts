@@ -13,26 +13,27 @@ import { CLOSE, WIRE, WS_LIMITS } from '@firebreak/shared/wire/limits.ts'
 import { KiB } from '@firebreak/shared/wire/units.ts'
 import type { Registry } from 'prom-client'
 import { type RawData, type WebSocket, WebSocketServer } from 'ws'
-import type { RaiseAlarm } from '../fleet/index.ts'
+import type { AgentId } from '@firebreak/shared/ids.ts'
+import type { Machine } from '../fleet/index.ts'
 import type { Bus } from '../store/bus/bus.ts'
 import type { StateStore } from '../store/state/state-store.ts'
+import { Admission } from './admission.ts'
 import { AgentSession, type SessionDeps } from './agent-session.ts'
+import { Doorman } from './doorman.ts'
 import { type Admitted, Entry, type EntryDeps, type Step } from './entry.ts'
 import type { GatewayConfig } from './gateway-config.ts'
 import type { Gateway } from './index.ts'
 import { type GatewayMetrics, gatewayMetrics } from './log-names.ts'
-import { Pressure } from './pressure.ts'
 import { Sessions } from './sessions.ts'
 import { Strangers } from './strangers.ts'
 
 export interface GatewayDeps
-  extends Omit<SessionDeps, 'metrics' | 'pressure' | 'clock'>,
-    Omit<EntryDeps, 'trust' | 'clock' | 'fleet'> {
+  extends Omit<SessionDeps, 'metrics' | 'admission' | 'clock'>,
+    Omit<EntryDeps, 'trust' | 'clock' | 'fleet' | 'doorman'> {
   readonly state: StateStore
   readonly clock: Clock
   readonly bus: Bus
   readonly metrics: Registry
-  readonly raise: RaiseAlarm
 }
 
 /** Somebody who has not shown who they are. */
@@ -44,6 +45,8 @@ interface Caller {
 }
 
 const GOODBYE_MS = 1_000
+/** At most 120 bytes; shown by `firebreak-agent status`. */
+const ADVICE_FOR_A_COPY = 'another machine uses this key; on the copy: stop the agent, firebreak-agent reset-identity, join again'
 const STOP_MS = 5_000
 
 export function createGateway(deps: GatewayDeps, config: GatewayConfig): Gateway {
@@ -56,10 +59,15 @@ class TlsGateway implements Gateway {
   readonly #metrics: GatewayMetrics
   readonly #strangers: Strangers
   readonly #sessions: Sessions
-  readonly #pressure: Pressure
+  readonly #admission: Admission
+  readonly #doorman: Doorman
   readonly #server: Server
   readonly #webSockets: WebSocketServer
   readonly #sockets = new Set<Socket>()
+  /** Which machine is at the other end. */
+  readonly #machines = new WeakMap<AgentSession, Machine>()
+  /** Agents whose key two machines used at once. */
+  readonly #twins = new Set<AgentId>()
   /** Ends of sessions that are being written down. */
   readonly #leaving = new Set<Promise<void>>()
   #unsubscribe: (() => void) | undefined
@@ -72,7 +80,8 @@ class TlsGateway implements Gateway {
     this.#metrics = gatewayMetrics(deps.metrics)
     this.#strangers = new Strangers(config, this.#metrics, deps.tick)
     this.#sessions = new Sessions(deps.tick)
-    this.#pressure = new Pressure(config.queued_batches, () => ingest.backlogged(), this.#metrics)
+    this.#admission = new Admission(config, ingest, this.#metrics, deps.tick)
+    this.#doorman = new Doorman(config.entries_per_s, deps.tick)
     this.#server = createServer({
       key: trust.tls.key,
       cert: trust.tls.cert,
@@ -139,7 +148,7 @@ class TlsGateway implements Gateway {
     await closed
     clearTimeout(force)
     clearTimeout(late)
-    this.#pressure.stop()
+    this.#admission.stop()
     while (this.#leaving.size > 0) await Promise.allSettled(this.#leaving)
   }
 
@@ -170,7 +179,7 @@ class TlsGateway implements Gateway {
 
   /** Until the proof: one message at a time, anything out of turn ends it. */
   #greet(socket: WebSocket, channel: Uint8Array, address: string, known: () => void): void {
-    const entry = new Entry(this.#deps, channel, address)
+    const entry = new Entry({ ...this.#deps, doorman: this.#doorman }, channel, address)
     let session: AgentSession | undefined
     let busy = false
     socket.on('error', (error: Error & { code?: string }) => {
@@ -206,6 +215,7 @@ class TlsGateway implements Gateway {
     try {
       const step = await entry.take(bytes, isBinary)
       if (!step.ok) this.#turnBack(socket, kind, step.code, step.why, address)
+      else if (step.value.next === 'later') this.#sendAway(socket, kind, step.value.retryAfterS)
       else if (socket.readyState === socket.OPEN) return await this.#follow(step.value, from)
     } catch (thrown) {
       this.#deps.log.error('gateway.entry.failed', { address, why: reasonOf(thrown) })
@@ -214,7 +224,10 @@ class TlsGateway implements Gateway {
     return undefined
   }
 
-  async #follow(step: Step, { socket, kind, address, known }: Caller): Promise<AgentSession | undefined> {
+  async #follow(
+    step: Exclude<Step, { next: 'later' }>,
+    { socket, kind, address, known }: Caller,
+  ): Promise<AgentSession | undefined> {
     switch (step.next) {
       case 'challenge':
         socket.send(encodeControl(step.reply))
@@ -238,15 +251,16 @@ class TlsGateway implements Gateway {
     const { ingest, state, fleet, orders, log } = this.#deps
     const { agentId, session: name, hello } = admitted
     const session = new AgentSession(
-      { ...this.#deps, metrics: this.#metrics, pressure: this.#pressure },
+      { ...this.#deps, metrics: this.#metrics, admission: this.#admission },
       socket,
       admitted,
     )
     socket.once('close', (code: number) => this.#left(session, code))
+    this.#machines.set(session, { hello, address })
     const { old, cloned } = this.#sessions.put(session)
     if (old) {
       log.warn('gateway.agent.replaced', { 'host.id': agentId, address, cloned })
-      old.close('replaced', 'another connection of this agent took over')
+      old.close('replaced', this.#twins.has(agentId) ? ADVICE_FOR_A_COPY : 'another connection of this agent took over')
       // What the old one had on the way is stored before the cursors are read, so the agent sends nothing twice.
       await old.ended()
     }
@@ -258,20 +272,19 @@ class TlsGateway implements Gateway {
       .executeTakeFirstOrThrow()
     if (socket.readyState !== socket.OPEN) return undefined
     session.start()
-    session.send({ t: 'welcome', session: name, cursors: [...cursors], receipt_seq: host.receipt_seq })
+    session.send({
+      t: 'welcome',
+      session: name,
+      cursors: [...cursors],
+      receipt_seq: host.receipt_seq,
+      credit: session.credit(),
+    })
     this.#metrics.agents.set(this.#sessions.size())
     log.info('gateway.agent.connected', { 'host.id': agentId, address, session: name })
     this.#background(agentId, async () => {
       await fleet.connected(agentId, name, hello)
       if (this.#sessions.get(agentId) === session) await orders.connected(agentId, session, hello.command)
-      if (cloned)
-        await this.#deps.raise({
-          kind: 'cloned_key',
-          agentId,
-          key: name,
-          atMs: this.#deps.clock.now(),
-          message: `the connections of this agent replace each other again and again, the last one from ${address}`,
-        })
+      if (cloned && old) await this.#twice(old, session)
     })
     return session
   }
@@ -283,9 +296,18 @@ class TlsGateway implements Gateway {
     orders.disconnected(session.agentId, session.session)
     log.info('gateway.agent.disconnected', { 'host.id': session.agentId, session: session.session, close_code: code })
     this.#background(session.agentId, async () => {
+      const live = this.#sessions.get(session.agentId)
+      // One agent has one connection: who answers the goodbye to the old one while there is a new one is another machine.
+      if (code === CLOSE.replaced && live) await this.#twice(session, live)
       await session.ended()
       await fleet.disconnected(session.agentId, session.session)
     })
+  }
+
+  async #twice(one: AgentSession, other: AgentSession): Promise<void> {
+    const [a, b] = [this.#machines.get(one), this.#machines.get(other)]
+    this.#twins.add(one.agentId)
+    if (a && b) await this.#deps.fleet.cloned(one.agentId, a, b)
   }
 
   #turnBack(socket: WebSocket, kind: string, code: EntryRefusal, why: string, address: string): void {
@@ -294,6 +316,17 @@ class TlsGateway implements Gateway {
     if (socket.readyState === socket.OPEN) {
       socket.send(encodeControl({ t: 'refused', code, why }))
       socket.close(closeCodeOf(code))
+    }
+    setTimeout(() => socket.terminate(), GOODBYE_MS).unref()
+  }
+
+  /** Nothing is wrong with it; in a storm a line in the log for each would be one more flood. */
+  #sendAway(socket: WebSocket, kind: string, retryAfterS: number): void {
+    this.#metrics.entries.inc({ kind, result: 'later' })
+    if (socket.readyState === socket.OPEN) {
+      const why = 'too many come at once'
+      socket.send(encodeControl({ t: 'refused', code: 'too_many', why, retry_after_s: retryAfterS }))
+      socket.close(CLOSE.too_many)
     }
     setTimeout(() => socket.terminate(), GOODBYE_MS).unref()
   }

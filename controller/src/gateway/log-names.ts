@@ -28,6 +28,7 @@ export interface GatewayMetrics {
   readonly refusedFrames: Counter<'code'>
   readonly bytes: Counter
   readonly paused: Counter
+  readonly queuedBytes: Gauge
 }
 
 export function gatewayMetrics(registry: Registry): GatewayMetrics {
@@ -64,7 +65,12 @@ export function gatewayMetrics(registry: Registry): GatewayMetrics {
     }),
     paused: new Counter({
       name: 'firebreak_gateway_pauses_total',
-      help: 'Times that an agent was not read from because too much was waiting.',
+      help: 'Times that agents were not read from because too much was waiting.',
+      registers,
+    }),
+    queuedBytes: new Gauge({
+      name: 'firebreak_gateway_queued_bytes',
+      help: 'Bytes of batches that wait to be stored.',
       registers,
     }),
   }

@@ -27,7 +27,7 @@ export function takeLine(line: Uint8Array, suspicious: boolean): TakenLine | und
   if (!ascii && !isUtf8(line)) return undefined
   if ((suspicious || line.length >= LOOK_FIRST_FROM_BYTES) && isTooDeep(line)) return undefined
   const bytes = Buffer.from(line.buffer, line.byteOffset, line.byteLength)
-  const text = ascii ? bytes.latin1Slice() : bytes.utf8Slice()
+  const text = bytes.toString(ascii ? 'latin1' : 'utf8')
   const escaped = line.includes(BACKSLASH)
   let event: unknown
   try {

@@ -30,8 +30,8 @@ export interface Ingest {
   accept(agentId: AgentId, batch: SealedBatch): Promise<Result<Cursor, 'malformed' | 'too_large'>>
   /** Where the streams of an agent stand, latest first, as many as a welcome may carry. */
   cursors(agentId: AgentId): Promise<readonly Cursor[]>
-  /** So much waits to be detected upon or moved that agents should keep what they have. */
-  backlogged(): boolean
+  /** How much of what may wait to be detected upon and moved does: from 1 on agents should keep what they have. */
+  fullness(): number
 }
 
 export interface IngestFeed {

@@ -279,10 +279,10 @@ describe('moving batches to the telemetry store', () => {
     telemetryFails = 'before'
     await mover.start()
     for (let i = 1; i <= 3; i++) await ingest.accept(AGENT, batch(i, i))
-    expect(ingest.backlogged()).toBe(true)
+    expect(ingest.fullness()).toBe(1)
     for (const { batchId } of await feed.takeUndetected(10)) await state.write((tx) => feed.markDetected(tx, batchId))
     telemetryFails = undefined
-    await expect.poll(() => ingest.backlogged(), { timeout: 5_000 }).toBe(false)
+    await expect.poll(() => ingest.fullness(), { timeout: 5_000 }).toBe(0)
     await expect.poll(() => inserted.flatMap(({ seqs }) => seqs)).toEqual([1, 2, 3])
   })
 })

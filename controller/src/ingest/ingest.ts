@@ -73,7 +73,7 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
       }))
     },
 
-    backlogged: () => deps.mover.backlog() >= config.backlog_batches,
+    fullness: () => deps.mover.backlog() / config.backlog_batches,
   }
 }
 
