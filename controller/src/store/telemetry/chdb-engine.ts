@@ -66,7 +66,7 @@ class ChdbEngine implements Engine {
         table,
         columns,
         values: body,
-        format: 'JSONCompactEachRow',
+        format: 'TabSeparated',
         settings: { ...INSERT_SETTINGS, insert_deduplication_token: token },
       }),
     )
@@ -124,8 +124,6 @@ class ChdbEngine implements Engine {
 
 export const INSERT_SETTINGS = {
   insert_deduplicate: 1,
-  // The event stays the text that it is; nothing is parsed in between.
-  input_format_json_read_objects_as_strings: 1,
   async_insert: 0,
   max_partitions_per_insert_block: 100,
 } as const

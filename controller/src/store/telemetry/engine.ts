@@ -1,6 +1,6 @@
 import type { Params } from './telemetry-store.ts'
 
-/** Rows on their way in, as JSONCompactEachRow. */
+/** Rows on their way in, as TabSeparated. */
 export interface Block {
   readonly table: string
   readonly columns: readonly string[]

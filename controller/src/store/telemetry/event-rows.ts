@@ -19,34 +19,49 @@ export interface EventRow {
 }
 
 /**
- * Rows of JSONCompactEachRow, written into one buffer: joining three small ones an event costs more than all the rest.
- * Ids, numbers and times are ASCII.
+ * Rows of TabSeparated, written into one buffer: the engine finds the end of a text in it eight times as fast as in JSON, and a text
+ * without a backslash, tab or line end stands as it is. Ids, numbers and times are ASCII.
  */
 export function blockOf(events: readonly EventLine[]): Uint8Array {
   const leads: string[] = []
+  const texts: Uint8Array[] = []
   let bytes = 0
   let of: EventLine | undefined
   let owner = ''
   for (const event of events) {
     if (of?.agentId !== event.agentId || of.epoch !== event.epoch || of.class !== event.class) {
-      owner = JSON.stringify([event.agentId, event.epoch, event.class]).slice(0, -1)
+      owner = [event.agentId, event.epoch, event.class].map(escaped).join('\t')
       of = event
     }
-    const lead = `${owner},${event.seq},"${event.ingestedAt.slice(0, 10)} ${event.ingestedAt.slice(11, 23)}",`
+    const lead = `${owner}\t${event.seq}\t${event.ingestedAt.slice(0, 10)} ${event.ingestedAt.slice(11, 23)}\t`
+    const text = escapedText(event.json)
     leads.push(lead)
-    bytes += lead.length + event.json.length + 2
+    texts.push(text)
+    bytes += lead.length + text.length + 1
   }
   const block = Buffer.allocUnsafe(bytes)
   let at = 0
-  for (const [i, { json }] of events.entries()) {
+  for (const [i, text] of texts.entries()) {
     at += block.write(leads[i] ?? '', at, 'latin1')
-    block.set(json, at)
-    at += json.length
-    block[at++] = 0x5d
-    block[at++] = 0x0a
+    block.set(text, at)
+    at += text.length
+    block[at++] = LINE_END
   }
   return block
 }
+
+const [TAB, LINE_END, RETURN, BACKSLASH] = [0x09, 0x0a, 0x0d, 0x5c]
+
+function escapedText(json: Uint8Array): Uint8Array {
+  const text = Buffer.from(json.buffer, json.byteOffset, json.byteLength)
+  const special = [BACKSLASH, TAB, RETURN, LINE_END].some((byte) => text.includes(byte))
+  return special ? Buffer.from(escaped(text.latin1Slice()), 'latin1') : text
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[\\\t\r\n]/g, (special) => ESCAPES[special] ?? special)
+}
+const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '\t': '\\t', '\r': '\\r', '\n': '\\n' }
 
 export function eventOf(row: EventRow): FoundEvent {
   const event = JSON.parse(row.raw) as Event
