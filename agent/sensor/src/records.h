@@ -11,6 +11,8 @@
 #ifndef FIREBREAK_RECORDS_H
 #define FIREBREAK_RECORDS_H
 
+#include <linux/types.h>
+
 #define FB_PROTOCOL_VERSION 1
 
 #define FB_ARGV_MAX 32768
@@ -60,8 +62,8 @@ enum fb_kind {
 
 	/* class process: struct fb_kernel_call; strings: name, path, detail */
 	FB_MEMFD_CREATE = 64, /* args: flags; name: name */
-	FB_PTRACE = 65, /* args: request; target */
-	FB_PROCESS_WRITE = 66, /* process_vm_writev; args: bytes; target */
+	FB_PTRACE = 65, /* args: request, pid as the caller names it; target */
+	FB_PROCESS_WRITE = 66, /* process_vm_writev, once per pair; args: bytes, pid as the caller names it; target */
 	FB_MODULE_LOAD = 67, /* path: file (finit_module), detail: parameters */
 	FB_MODULE_UNLOAD = 68, /* name */
 	FB_BPF_LOAD = 69, /* args: program type, instructions; name: program */
@@ -182,13 +184,13 @@ struct fb_file {
 struct fb_kernel_call {
 	__s64 result;
 	__u64 args[4];
-	__u32 target_pid; /* 0: none, or outside of this namespace */
+	__u32 target_pid; /* 0: none, or the caller is in another namespace than the sensor */
 	__u32 old_uid;
 	__u32 old_gid;
 	__u32 old_euid;
 	__u32 old_egid;
 	__u32 reserved;
-	__u64 target_start_boottime_ns;
+	__u64 target_start_boottime_ns; /* 0: not known */
 	__u64 old_cap_effective;
 };
 
