@@ -70,6 +70,7 @@ describe('from an event to an order', () => {
     expect(await rig.run()).toMatchObject({ state: 'succeeded' })
     expect((await incidents(rig))[0]).toMatchObject({ status: 'contained', route: 'act' })
     expect(await steps(rig)).toEqual([
+      ['has-an-agent', 'succeeded'],
       ['not-protected', 'succeeded'],
       ['not-last-of-its-kind', 'succeeded'],
       ['within-budget', 'succeeded'],

@@ -49,6 +49,7 @@ export const Host = closed(
     boot_id: orNull(Type.String()),
     trust_version: Count('Version of the trust file that it holds.'),
     revoked_at: orNull(Time('When it was shut out')),
+    imported_at: orNull(Time('It has no agent: its events came out of recordings. When the first of them did')),
   },
   'A host.',
 )
@@ -264,6 +265,7 @@ export function hostView(row: Selectable<Tables['hosts']>): Host {
     boot_id: row.boot_id,
     trust_version: row.trust_version,
     revoked_at: row.revoked_at,
+    imported_at: row.imported_at,
   }
 }
 

@@ -66,7 +66,7 @@ export function metricsRoutes(api: Api, { metrics, state }: Pick<ApiDeps, 'metri
 
   async function collect(): Promise<void> {
     const [hostRows, incidentRows, commandRows, waiting] = await Promise.all([
-      db.selectFrom('hosts').select(['connected_session', 'revoked_at']).execute(),
+      db.selectFrom('hosts').select(['connected_session', 'revoked_at']).where('imported_at', 'is', null).execute(),
       db
         .selectFrom('incidents')
         .select((eb) => ['status', 'route', eb.fn.countAll<number>().as('count')])

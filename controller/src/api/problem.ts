@@ -11,12 +11,19 @@ type DoorProblem =
   | 'bad_cursor'
   | 'malformed'
   | 'merged'
+  | 'import_gap'
+  | 'import_over'
   | 'precondition_failed'
   | 'precondition_required'
   | 'too_large'
   | 'unsupported_media_type'
   | 'rate_limited'
   | 'too_many_listeners'
+  | 'bad_query'
+  | 'several_processes'
+  | 'search_too_long'
+  | 'search_too_much'
+  | 'too_many_searches'
   | 'not_ready'
   | 'internal'
 export type ProblemCode = DoorProblem | TokenRefusal | OrderRefusal
@@ -25,6 +32,7 @@ export const PROBLEMS = {
   bad_request: { status: 400, title: 'The request does not have the documented shape' },
   bad_cursor: { status: 400, title: 'The cursor is not one that this list gave out' },
   malformed: { status: 400, title: 'The body is not JSON' },
+  bad_query: { status: 400, title: 'The query is not one' },
   unauthenticated: { status: 401, title: 'A valid API token is needed' },
   token_expired: { status: 401, title: 'The API token has expired' },
   token_revoked: { status: 401, title: 'The API token was revoked' },
@@ -36,12 +44,19 @@ export const PROBLEMS = {
   not_cancellable: { status: 409, title: 'The host has the command already' },
   protected_host: { status: 409, title: 'The host is protected' },
   revoked_host: { status: 409, title: 'The host was revoked' },
+  imported_host: { status: 409, title: 'The host was imported and has no agent' },
+  import_gap: { status: 409, title: 'Lines of the recording are missing in between' },
+  import_over: { status: 409, title: 'The recording was taken in to its end' },
+  several_processes: { status: 409, title: 'Several processes had this pid' },
   precondition_failed: { status: 412, title: 'It was changed in the meantime' },
   too_large: { status: 413, title: 'The body is too large' },
   unsupported_media_type: { status: 415, title: 'Only application/json is read' },
   bad_args: { status: 422, title: 'The arguments do not fit the command' },
+  search_too_long: { status: 422, title: 'The search took longer than it may' },
+  search_too_much: { status: 422, title: 'The search found or needed more than it may' },
   precondition_required: { status: 428, title: 'An If-Match header is needed' },
   rate_limited: { status: 429, title: 'Too many requests' },
+  too_many_searches: { status: 429, title: 'Too many searches at the same time' },
   internal: { status: 500, title: 'The controller failed' },
   not_ready: { status: 503, title: 'The controller is not ready' },
   too_many_listeners: { status: 503, title: 'Too many listeners' },
@@ -51,6 +66,8 @@ export const FieldError = Type.Object(
   {
     field: Type.String({ description: 'Path of the field, such as body.args.hold_s.' }),
     why: Type.String({ description: 'What is wrong with it.' }),
+    column: Type.Optional(Type.Integer({ minimum: 1, description: 'Where in a text it is; the first is 1.' })),
+    length: Type.Optional(Type.Integer({ minimum: 0, description: 'How many characters of it are meant.' })),
   },
   { additionalProperties: false },
 )

@@ -67,7 +67,12 @@ export function systemRoutes(
       const { db } = state
       const [meta, hosts, incidents, commands, waiting, events] = await Promise.all([
         db.selectFrom('meta').select('value').where('key', '=', 'deployment_id').executeTakeFirst(),
-        db.selectFrom('hosts').select(['connected_session', 'containment']).where('revoked_at', 'is', null).execute(),
+        db
+          .selectFrom('hosts')
+          .select(['connected_session', 'containment'])
+          .where('revoked_at', 'is', null)
+          .where('imported_at', 'is', null)
+          .execute(),
         db
           .selectFrom('incidents')
           .select((eb) => ['status', eb.fn.countAll<number>().as('count')])

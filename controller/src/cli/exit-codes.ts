@@ -49,6 +49,9 @@ export const EXIT_OF_PROBLEM = {
   unknown_host: 'not_found',
   protected_host: 'refused',
   revoked_host: 'refused',
+  imported_host: 'refused',
+  import_gap: 'failed',
+  import_over: 'failed',
   not_cancellable: 'refused',
   conflicting_key: 'failed',
   merged: 'failed',
@@ -57,6 +60,11 @@ export const EXIT_OF_PROBLEM = {
   internal: 'failed',
   not_ready: 'failed',
   too_many_listeners: 'failed',
+  bad_query: 'usage',
+  several_processes: 'usage',
+  search_too_long: 'timed_out',
+  search_too_much: 'failed',
+  too_many_searches: 'failed',
 } as const satisfies Readonly<Record<ProblemCode, Exit>>
 
 export function exitOfProblem(code: string): Exit {

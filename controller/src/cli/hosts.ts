@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import { CRITICALITIES, type Host } from '../api/hosts.ts'
 import type { Stream } from '../api/streams.ts'
 import { confirm } from './confirm.ts'
+import { addHostCoverage } from './coverage.ts'
 import { ageText, timeText } from './durations.ts'
 import { CliError } from './exit-codes.ts'
 import type { Colors, Io } from './io.ts'
@@ -25,6 +26,7 @@ interface SetOptions {
 
 export function addHostVerbs(cli: Cli, program: Command): void {
   const hosts = program.command('hosts').description('the fleet')
+  addHostCoverage(cli, hosts)
 
   listOptions(
     verb<ListOptions & { readonly group?: string; readonly connected?: boolean; readonly offline?: boolean }>(
@@ -123,11 +125,16 @@ function editOf(before: Host, { tag = [], untag = [], protected: isProtected, cr
 }
 
 function stateOf(host: Host): string {
+  if (host.imported_at !== null) return 'imported'
   return host.revoked_at === null ? (host.connected ? 'connected' : 'offline') : 'revoked'
 }
 
 function paintState(colors: Colors, text: string, host: Host): string {
-  return host.revoked_at !== null ? colors.dim(text) : host.connected ? colors.green(text) : colors.yellow(text)
+  return host.revoked_at !== null || host.imported_at !== null
+    ? colors.dim(text)
+    : host.connected
+      ? colors.green(text)
+      : colors.yellow(text)
 }
 
 function paintPhase(colors: Colors, text: string, { containment }: Host): string {
@@ -162,6 +169,9 @@ function hostPage(io: Io, host: HostShown, nowMs: number): string {
     line('isolation', isolation),
     line('joined', timeText(host.enrolled_at)),
     line('seen', `${timeText(host.last_seen_at)}  ${ageText(host.last_seen_at, nowMs)}`),
+    ...(host.imported_at === null
+      ? []
+      : [line('imported', `${timeText(host.imported_at)}  from recordings; it has no agent`)]),
     ...(host.revoked_at === null ? [] : [line('revoked', timeText(host.revoked_at))]),
     '',
     colors.bold('What it sees'),

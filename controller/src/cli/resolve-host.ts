@@ -17,9 +17,11 @@ export async function resolveHost(api: ApiClient, text: string): Promise<Host> {
     byName.length > 0 || !new RegExp(`^[a-z2-7]{${MIN_PREFIX},25}$`).test(text)
       ? byName
       : await find(api, { id_prefix: text })
-  const [one, ...others] = found
+  // A name that a recording brought along never stands in the way of a host that has an agent.
+  const acting = found.filter((host) => host.imported_at === null)
+  const [one, ...others] = acting.length > 0 ? acting : found
   if (!one) throw new CliError('not_found', `no host is called ${fitText(text, 80)}; see firebreak hosts list`)
-  if (others.length > 0) throw new CliError('usage', ambiguous(text, found))
+  if (others.length > 0) throw new CliError('usage', ambiguous(text, [one, ...others]))
   return one
 }
 
@@ -32,7 +34,7 @@ async function find(api: ApiClient, query: Readonly<Record<string, string>>): Pr
 function ambiguous(text: string, hosts: readonly Host[]): string {
   const lines = hosts.map(
     (host) =>
-      `  ${host.agent_id}  ${fitText(host.hostname, 40)}  ${host.connected ? 'connected' : 'offline'}  ${fitText(host.addresses.join(' '), 60)}`,
+      `  ${host.agent_id}  ${fitText(host.hostname, 40)}  ${host.imported_at !== null ? 'imported' : host.connected ? 'connected' : 'offline'}  ${fitText(host.addresses.join(' '), 60)}`,
   )
   return `${fitText(text, 80)} is not one host; give the agent id of one of these:\n${lines.join('\n')}`
 }

@@ -319,13 +319,15 @@ class Room implements OrdersRoom {
 async function findHost(
   db: Pick<Tx, 'selectFrom'>,
   agentId: string,
-): Promise<Result<{ hostname: string; protected: 0 | 1 }, 'unknown_host' | 'revoked_host'>> {
+): Promise<Result<{ hostname: string; protected: 0 | 1 }, 'unknown_host' | 'revoked_host' | 'imported_host'>> {
   const host = await db
     .selectFrom('hosts')
-    .select(['hostname', 'protected', 'revoked_at'])
+    .select(['hostname', 'protected', 'revoked_at', 'imported_at'])
     .where('agent_id', '=', agentId)
     .executeTakeFirst()
   if (!host) return refuse('unknown_host', `there is no host ${agentId}`)
+  if (host.imported_at !== null)
+    return refuse('imported_host', `${host.hostname} was imported from a recording: there is no agent that could act`)
   return host.revoked_at === null ? ok(host) : refuse('revoked_host', `${host.hostname} was revoked`)
 }
 

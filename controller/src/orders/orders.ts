@@ -29,6 +29,7 @@ export const ORDER_REFUSALS = [
   'forbidden',
   'unknown_host',
   'revoked_host',
+  'imported_host',
   'bad_args',
   'protected_host',
   'conflicting_key',

@@ -29,6 +29,7 @@ const facts: Facts = {
     contained: false,
     released: false,
     revoked: false,
+    imported: false,
     last_of_kind: false,
   },
   alert: {

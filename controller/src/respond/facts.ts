@@ -34,6 +34,7 @@ export const FACTS = {
     contained: ['bool', 'An isolation is in force or on its way.'],
     released: ['bool', 'A person released it, and nothing of this incident was seen on it since.'],
     revoked: ['bool', 'Its key is not trusted any more.'],
+    imported: ['bool', 'It came out of a recording: it has no agent, and nothing can be ordered.'],
     last_of_kind: ['bool', 'It has a tag role:X and no other connected host that is not contained has it.'],
   },
   alert: {
@@ -119,6 +120,7 @@ export async function readFacts(
       contained: isContained(host.containment),
       released: await isReleased(db, incidentId, agentId),
       revoked: host.revoked_at !== null,
+      imported: host.imported_at !== null,
       last_of_kind: await isLastOfKind(db, agentId, tags),
     },
     alert: {

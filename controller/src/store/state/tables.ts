@@ -35,6 +35,8 @@ export interface Tables {
     containment: Json<'containment of the status message'>
     collectors: Json<'CollectorStatus[]'>
     revoked_at: string | null
+    /** It has no agent: its events came out of recordings. When the first of them did. */
+    imported_at: Generated<string | null>
     /** Where each class comes from, as the agent said last. */
     sources: Generated<string>
     /** JSON of the AgentRun of the last hello. */
@@ -125,6 +127,32 @@ export interface Tables {
     closed_at: string | null
     closed_why: string | null
   }
+  /** Recordings that were or are being taken in. The same file for the same host is one, `attempt` 0, until somebody asks for it again. */
+  imports: {
+    id: string
+    /** Of the decompressed file, as whoever sends it says. */
+    file_sha256: string
+    file_name: string
+    read_as: string
+    /** Host that all of its records are given to; empty: each names its own. */
+    host: string
+    attempt: number
+    shift_ms: number | null
+    state: 'running' | 'complete'
+    /** Lines taken so far; the next one is one more. */
+    lines: number
+    records: number
+    stored_records: number
+    stored_events: number
+    refused: Json<'Record<code, {count, examples}>'>
+    hosts: Json<'Record<agent id, {hostname, events}>'>
+    created_by: string
+    created_at: string
+    updated_at: string
+    ended_at: string | null
+  }
+  /** Last number given out in each stream of an import. */
+  import_streams: { import_id: string; agent_id: string; class: string; seq: number }
   /** Batches that were acked and are not yet both detected upon and in the telemetry store. */
   ingest_batches: {
     id: Generated<number>
