@@ -83,7 +83,7 @@ export class PollLoop {
   }
 
   async #sleep(ms: number, signal: AbortSignal): Promise<void> {
-    if (this.#isAwaited) return
+    if (this.#isAwaited || signal.aborted) return
     const nap = new AbortController()
     this.#nap = nap
     const end = () => nap.abort()
