@@ -17,21 +17,9 @@ export interface PackageOwners {
 
 const RPM_DATABASES = ['usr/lib/sysimage/rpm', 'var/lib/rpm']
 
-/** Both kinds, where both are: a file that dpkg does not know may be one of rpm's. */
+/** Where dpkg keeps the host, a database of rpm's is nobody's: packages of the other kind are unpacked there, not installed. */
 export function createPackageOwners(root: string): PackageOwners {
-  const dpkg = new DpkgOwners(root)
-  const rpm = new RpmOwners(root)
-  return {
-    async of(path, digests) {
-      const kinds: PackageOwners[] = []
-      if (existsSync(join(root, 'var/lib/dpkg/info'))) kinds.push(dpkg)
-      if (RPM_DATABASES.some((folder) => existsSync(join(root, folder)))) kinds.push(rpm)
-      let found: PackageFields = { status: 'unknown' }
-      for (const kind of kinds) {
-        found = await kind.of(path, digests)
-        if (found.name !== undefined) return found
-      }
-      return found
-    },
-  }
+  if (existsSync(join(root, 'var/lib/dpkg/status'))) return new DpkgOwners(root)
+  if (RPM_DATABASES.some((folder) => existsSync(join(root, folder)))) return new RpmOwners(root)
+  return { of: async () => ({ status: 'unknown' }) }
 }

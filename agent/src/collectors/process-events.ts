@@ -55,6 +55,13 @@ export interface EventContext {
   readonly hostName: string
   readonly accounts: AccountNames
   readonly provider: string
+  /** What most processes of this host have, which is not said of each: as the first process has it. */
+  readonly ordinary: Ordinary
+}
+
+export interface Ordinary {
+  readonly capabilities: bigint | undefined
+  readonly namespaces: Namespaces | undefined
 }
 
 const TYPE_OF: { readonly [A in ProcessAction]: Event['event']['type'] } = {
@@ -92,18 +99,18 @@ export function processEvent(
         working_directory: image.workingDirectory,
         tty: known.tty,
         session_leader: known.session > 0 ? { pid: known.session } : undefined,
-        thread:
-          image.capabilities === undefined
-            ? undefined
-            : { capabilities: { effective: [...capabilityNames(image.capabilities)] } },
+        thread: threadOf(image, context.ordinary),
         parent: known.parent,
         ancestors: known.ancestors.length > 0 ? [...known.ancestors] : undefined,
       }
   const firebreak = present({
     truncated: truncated.length > 0 ? truncated : undefined,
-    executable: hasEnded ? undefined : executableOf(known),
-    namespaces: hasEnded || !image.namespaces ? undefined : namespacesOf(image.namespaces),
-    cgroup: hasEnded ? undefined : image.cgroup,
+    executable: hasEnded || action === 'fork' ? undefined : executableOf(known),
+    namespaces:
+      hasEnded || !image.namespaces || isSame(image.namespaces, context.ordinary.namespaces)
+        ? undefined
+        : namespacesOf(image.namespaces),
+    cgroup: hasEnded || image.cgroup === '/' ? undefined : image.cgroup,
   })
   return {
     '@timestamp': at,
@@ -126,6 +133,27 @@ export function processEvent(
       firebreak: Object.keys(firebreak).length > 0 ? firebreak : undefined,
     }),
   }
+}
+
+/** Not said of root with all that root has here, nor of others with nothing. */
+function threadOf(image: ProcessImage, { capabilities }: Ordinary): ProcessFields['thread'] {
+  const bits = image.capabilities
+  const isRoot = (image.effectiveUid ?? image.uid) === '0'
+  if (bits === undefined || (isRoot ? bits === capabilities : bits === 0n)) return undefined
+  return { capabilities: { effective: [...capabilityNames(bits)] } }
+}
+
+function isSame(a: Namespaces, b: Namespaces | undefined): boolean {
+  if (!b) return false
+  return (
+    a.pid === b.pid &&
+    a.mnt === b.mnt &&
+    a.net === b.net &&
+    a.user === b.user &&
+    a.uts === b.uts &&
+    a.ipc === b.ipc &&
+    a.cgroup === b.cgroup
+  )
 }
 
 function deletedReason(image: ProcessImage): string {

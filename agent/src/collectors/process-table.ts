@@ -5,7 +5,7 @@
 import type { Clock } from '@firebreak/shared/clock.ts'
 import { entityPrefixOf, readBootId } from '../platform/linux/process-identity.ts'
 import { AccountNames } from './accounts.ts'
-import { type KnownProcess, lineageOf } from './process-events.ts'
+import { type KnownProcess, type Ordinary, lineageOf } from './process-events.ts'
 import { ProcfsReader } from './procfs-process.ts'
 
 /** Ended processes that are still known: a child's or a connection's record may be read after its end. */
@@ -45,6 +45,7 @@ export class ProcessTable {
   readonly #live = new Map<number, ProcessEntry>()
   readonly #ended = new Map<string, ProcessEntry>()
   #prefix: string | undefined
+  #ordinary: Ordinary | undefined
   /** Since boot, ms: from then on another source tells starts and ends as they happen. Undefined while none does. */
   recordsSinceMs: number | undefined
 
@@ -52,6 +53,11 @@ export class ProcessTable {
     this.#clock = clock
     this.reader = new ProcfsReader(procRoot)
     this.accounts = new AccountNames(clock, root)
+  }
+
+  get ordinary(): Ordinary {
+    this.#ordinary ??= { capabilities: this.reader.capabilities(1), namespaces: this.reader.namespaces('self') }
+    return this.#ordinary
   }
 
   get size(): number {

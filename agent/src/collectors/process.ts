@@ -69,7 +69,8 @@ class ProcessCollector implements Collector {
     this.#deps = deps
     this.#config = config
     this.#table = deps.table
-    this.#context = { hostName: deps.hostName, accounts: deps.table.accounts, provider: 'procfs' }
+    const { accounts, ordinary } = deps.table
+    this.#context = { hostName: deps.hostName, accounts, provider: 'procfs', ordinary }
     this.#loop = new PollLoop(
       deps.clock,
       () => this.#intervalMs(),

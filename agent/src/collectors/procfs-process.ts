@@ -92,6 +92,19 @@ export class ProcfsReader {
     return bytes && parseProcessStat(bytes)
   }
 
+  /** In effect. */
+  capabilities(pid: number): bigint | undefined {
+    return this.#rights(`${this.root}/${pid}`).capabilities
+  }
+
+  namespaces(pid: number | 'self'): Namespaces | undefined {
+    const inode = (name: string) => this.#try(() => statSync(`${this.root}/${pid}/ns/${name}`).ino)
+    const all = { pid: inode('pid'), mnt: inode('mnt'), net: inode('net'), user: inode('user') }
+    const rest = { uts: inode('uts'), ipc: inode('ipc'), cgroup: inode('cgroup') }
+    const found = { ...all, ...rest }
+    return Object.values(found).every((one) => one !== undefined) ? (found as Namespaces) : undefined
+  }
+
   /** Path of the file that it runs. */
   executable(pid: number): string | undefined {
     const exe = this.#link(`${this.root}/${pid}/exe`)

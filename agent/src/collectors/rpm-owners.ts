@@ -20,7 +20,7 @@ export class RpmOwners implements PackageOwners {
     try {
       const { stdout } = await run('rpm', [...this.#where(), '-q', '-f', '--queryformat', FORMAT, '--', path], {
         ...OPTIONS,
-        env: { PATH: process.env.PATH, LC_ALL: 'C' },
+        env: { PATH: process.env.PATH, LC_ALL: 'C', HOME: '/nonexistent' },
       })
       return judge(stdout, path, digests)
     } catch (error) {

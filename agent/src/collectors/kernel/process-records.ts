@@ -63,7 +63,8 @@ export class ProcessRecords {
     this.#deps = deps
     this.#table = deps.table
     this.#longReads = createTokenBucket(deps.clock, LONG_READS)
-    this.#context = { hostName: deps.hostName, accounts: deps.table.accounts, provider: 'kernel' }
+    const { accounts, ordinary } = deps.table
+    this.#context = { hostName: deps.hostName, accounts, provider: 'kernel', ordinary }
   }
 
   get hasHeld(): boolean {
