@@ -28,6 +28,15 @@ export interface Ingest {
    * before is answered with the cursor and stored no second time. Throws a Fault when the state cannot be written: no ack then.
    */
   accept(agentId: AgentId, batch: SealedBatch): Promise<Result<Cursor, 'malformed' | 'too_large'>>
+  /**
+   * Takes batches that this controller made itself of a recording, all of them and what the caller writes around them in one
+   * transaction: either everything is durable or nothing. Returns the batches that wait for detection or the telemetry store.
+   * Throws a Fault `bad_import` when one of them cannot be taken, and whatever the caller throws.
+   */
+  acceptTogether(
+    parts: readonly { readonly agentId: AgentId; readonly batch: Pick<SealedBatch, 'header' | 'body'> }[],
+    alongside: { before(tx: Tx): Promise<void>; after(tx: Tx): Promise<void> },
+  ): Promise<readonly number[]>
   /** Where the streams of an agent stand, latest first, as many as a welcome may carry. */
   cursors(agentId: AgentId): Promise<readonly Cursor[]>
   /** How much of what may wait to be detected upon and moved does: from 1 on agents should keep what they have. */

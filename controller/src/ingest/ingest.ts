@@ -1,7 +1,7 @@
 /** Batches in, acks out: an ack is given after the commit that made the batch durable, and never before. */
 import type { Clock } from '@firebreak/shared/clock.ts'
 import type { AgentId } from '@firebreak/shared/ids.ts'
-import { type Result, ok, refuse } from '@firebreak/shared/result.ts'
+import { Fault, type Result, ok, refuse } from '@firebreak/shared/result.ts'
 import { type BatchHeader, batchSequence, type Gap, type SealedBatch } from '@firebreak/shared/wire/frame.ts'
 import type { EventClass } from '@firebreak/shared/events/classes.ts'
 import type { Bus } from '../store/bus/bus.ts'
@@ -37,24 +37,38 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
   return {
     async accept(agentId, batch) {
       const started = deps.tick()
-      const { header, body } = batch
-      const receivedAt = new Date(deps.clock.now()).toISOString()
-      const origin = { agentId, epoch: header.epoch, class: header.class, receivedAt }
-      const read = await deps.reader.read({ origin, header, body })
+      const origin = originOf(agentId, batch.header)
+      const read = await deps.reader.read({ origin, header: batch.header, body: batch.body })
       if (!read.ok) return read
       const done = await deps.state.write((tx) => keep(tx, origin, batch, read))
       if (!done.ok) return done
-      const { cursor, fresh, kept } = done.value
-      deps.metrics.batches.inc({ result: fresh ? 'stored' : 'duplicate' })
-      if (kept.invalid > 0) deps.metrics.invalid.inc(kept.invalid)
-      if (kept.batchId !== undefined) {
-        deps.metrics.events.inc(kept.events)
-        deps.held.put(kept.batchId, kept.text, kept.noticed)
-        deps.mover.committed(kept.events)
-        deps.bus.publish('batch.committed', { agentId, batchId: kept.batchId })
-      }
+      announce(agentId, done.value)
       deps.metrics.ackSeconds.observe((deps.tick() - started) / 1_000)
-      return ok(cursor)
+      return ok(done.value.cursor)
+    },
+
+    async acceptTogether(parts, alongside) {
+      const read = await Promise.all(
+        parts.map(async ({ agentId, batch }) => {
+          const origin = originOf(agentId, batch.header)
+          const reading = await deps.reader.read({ origin, header: batch.header, body: batch.body })
+          if (!reading.ok) throw new Fault('bad_import', reading.why)
+          return { agentId, batch, origin, reading }
+        }),
+      )
+      const taken = await deps.state.write(async (tx) => {
+        const kept: { readonly agentId: AgentId; readonly taken: Taken }[] = []
+        await alongside.before(tx)
+        for (const { agentId, batch, origin, reading } of read) {
+          const one = await keep(tx, origin, batch, reading)
+          if (!one.ok) throw new Fault('bad_import', one.why)
+          kept.push({ agentId, taken: one.value })
+        }
+        await alongside.after(tx)
+        return kept
+      })
+      for (const { agentId, taken: one } of taken) announce(agentId, one)
+      return taken.flatMap(({ taken: { kept } }) => (kept.batchId === undefined ? [] : [kept.batchId]))
     },
 
     async cursors(agentId) {
@@ -74,6 +88,22 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
     },
 
     fullness: () => deps.mover.backlog() / config.backlog_batches,
+  }
+
+  function originOf(agentId: AgentId, header: BatchHeader): BatchOrigin {
+    const receivedAt = new Date(deps.clock.now()).toISOString()
+    return { agentId, epoch: header.epoch, class: header.class, receivedAt }
+  }
+
+  /** It is durable: the rooms behind may have it. */
+  function announce(agentId: AgentId, { fresh, kept }: Taken): void {
+    deps.metrics.batches.inc({ result: fresh ? 'stored' : 'duplicate' })
+    if (kept.invalid > 0) deps.metrics.invalid.inc(kept.invalid)
+    if (kept.batchId === undefined) return
+    deps.metrics.events.inc(kept.events)
+    deps.held.put(kept.batchId, kept.text, kept.noticed)
+    deps.mover.committed(kept.events)
+    deps.bus.publish('batch.committed', { agentId, batchId: kept.batchId })
   }
 }
 
@@ -95,7 +125,7 @@ interface Taken {
 async function keep(
   tx: Tx,
   { agentId, receivedAt }: BatchOrigin,
-  { header, body }: SealedBatch,
+  { header, body }: Pick<SealedBatch, 'header' | 'body'>,
   read: BatchRead,
 ): Promise<Result<Taken, 'malformed'>> {
   const key = { agent_id: agentId, epoch: header.epoch, class: header.class }
