@@ -9,6 +9,7 @@ import { Value } from 'typebox/value'
 import { type Result, ok, refuse } from '@firebreak/shared/result.ts'
 import { ApiConfig } from './api/api-config.ts'
 import { configFiles, leavesOf, readEnvironment, readYaml, type Setting, unknownKey } from './config-sources.ts'
+import { CoverageConfig } from './coverage/coverage-config.ts'
 import { DetectConfig } from './detect/detect-config.ts'
 import { GatewayConfig } from './gateway/gateway-config.ts'
 import { IngestConfig } from './ingest/ingest-config.ts'
@@ -31,6 +32,7 @@ export const Config = Type.Object(
     gateway: GatewayConfig,
     ingest: IngestConfig,
     detect: DetectConfig,
+    coverage: CoverageConfig,
     triage: TriageConfig,
     respond: RespondConfig,
   },

@@ -3,6 +3,7 @@ import { hostname, networkInterfaces } from 'node:os'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '@firebreak/shared/clock.ts'
+import type { AgentId } from '@firebreak/shared/ids.ts'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
 import type { Logger } from 'pino'
 import { collectDefaultMetrics, Registry } from 'prom-client'
@@ -12,7 +13,8 @@ import type { ApiDeps, Readiness } from './api/api-deps.ts'
 import { createApi, type TlsMaterial } from './api/server.ts'
 import { createAuditLog } from './audit/audit-log.ts'
 import type { Config } from './config.ts'
-import { accountingSignal } from './detect/accounting-signals.ts'
+import { createCoverage } from './coverage/coverage.ts'
+import { accountingSignal, UNACCOUNTED_RULE } from './detect/accounting-signals.ts'
 import { createDetect } from './detect/detect.ts'
 import type { Detect } from './detect/index.ts'
 import { createEnrolment } from './fleet/enrolment.ts'
@@ -120,10 +122,12 @@ async function wire(
   const triage = createTriage({ ...shared, telemetry }, config.triage)
   const detect = createDetect({ ...shared, feed, screen: (rules) => reader.use(rules), triage }, config.detect)
   const raise = (alarm: Parameters<typeof accountingSignal>[0]) => detect.raise(accountingSignal(alarm))
-  const fleet = createFleet({ ...shared, metrics: fleetMetrics(metrics), raise })
+  const coverage = createCoverage(shared, config.coverage)
+  const explained = (agentId: AgentId, why: string) => triage.explain(agentId, UNACCOUNTED_RULE, why)
+  const fleet = createFleet({ ...shared, metrics: fleetMetrics(metrics), raise, coverage, explained })
   const orders = createOrders({ ...shared, trust, raise })
   const respond = createRespond({ ...shared, orders }, config.respond)
-  const gateway = createGateway({ ...shared, tick, trust, fleet, enrolment, ingest, orders, raise }, config.gateway)
+  const gateway = createGateway({ ...shared, tick, trust, fleet, enrolment, ingest, orders }, config.gateway)
   const readiness = readinessOf({ state, telemetry, trust, detect, respond, clock })
 
   const faces = {
@@ -138,6 +142,7 @@ async function wire(
     joinTokens,
     releaseCodes: orders.releaseCodes,
     rules: detect,
+    coverage,
     playbooks: respond,
     triage,
     readiness,
@@ -157,6 +162,7 @@ async function wire(
     await fleet.forgetSessions()
     const rooms: readonly { start(): Promise<unknown>; stop(): Promise<void> }[] = [
       mover,
+      coverage,
       orders,
       detect,
       respond,

@@ -261,7 +261,7 @@ describe('a member that breaks the rules', () => {
       .poll(async () => (await controller.ask<{ rule_id: string }[]>('signals')).map(({ rule_id }) => rule_id), {
         timeout: 10_000,
       })
-      .toContain('accounting.cloned_key')
+      .toContain('host.cloned')
     twin.disconnect()
   })
 

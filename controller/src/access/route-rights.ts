@@ -27,6 +27,7 @@ export const ROUTE_RIGHTS = {
 
   'GET /api/v1/hosts': 'fleet:read',
   'GET /api/v1/hosts/:agent_id': 'fleet:read',
+  'GET /api/v1/hosts/:agent_id/coverage': 'fleet:read',
   'PATCH /api/v1/hosts/:agent_id': 'fleet:write',
   'POST /api/v1/hosts/:agent_id/revoke': 'admin',
   'GET /api/v1/join-tokens': 'fleet:enrol',
@@ -53,6 +54,7 @@ export const ROUTE_RIGHTS = {
   'GET /api/v1/events': 'events:read',
   'GET /api/v1/events/prevalence': 'events:read',
   'GET /api/v1/rules': 'rules:read',
+  'GET /api/v1/rules/:id/coverage': 'rules:read',
 
   'GET /api/v1/audit': 'audit:read',
   'GET /api/v1/audit/verification': 'audit:read',

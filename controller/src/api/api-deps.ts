@@ -4,6 +4,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Registry } from 'prom-client'
 import type { Tokens } from '../access/index.ts'
 import type { AuditLog } from '../audit/index.ts'
+import type { Coverage } from '../coverage/index.ts'
 import type { Detect } from '../detect/index.ts'
 import type { Fleet, JoinTokens } from '../fleet/index.ts'
 import type { Orders, ReleaseCodes } from '../orders/index.ts'
@@ -28,6 +29,7 @@ export interface ApiDeps {
   readonly controllers: () => readonly string[]
   readonly releaseCodes: ReleaseCodes
   readonly rules: Pick<Detect, 'ruleList'>
+  readonly coverage: Pick<Coverage, 'ofHost' | 'ofClasses'>
   readonly playbooks: Pick<Respond, 'playbookList'>
   readonly triage: Pick<Triage, 'setVerdict'>
   readonly readiness: Readiness

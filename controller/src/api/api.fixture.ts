@@ -16,6 +16,8 @@ import { Value } from 'typebox/value'
 import { createTokens } from '../access/tokens.ts'
 import { createAuditLog } from '../audit/audit-log.ts'
 import type { RuleStatus } from '../detect/index.ts'
+import { createCoverage } from '../coverage/coverage.ts'
+import { CoverageConfig } from '../coverage/coverage-config.ts'
 import { createFleet } from '../fleet/fleet.ts'
 import { createJoinTokens } from '../fleet/join-tokens.ts'
 import { fleetMetrics } from '../fleet/log-names.ts'
@@ -67,6 +69,7 @@ export async function startApi(changes: Changes = {}) {
   const telemetry = changes.telemetry ?? telemetryOf(events)
   const room = { state, audit, trust, bus, clock, log: roomLog(log), metrics, raise: async () => {} }
   const orders = createOrders(room)
+  const coverage = createCoverage(room, Value.Default(CoverageConfig, {}) as CoverageConfig)
   const deps: ApiDeps = {
     clock,
     log,
@@ -77,7 +80,8 @@ export async function startApi(changes: Changes = {}) {
     telemetry,
     orders,
     releaseCodes: orders.releaseCodes,
-    fleet: createFleet({ ...room, metrics: fleetMetrics(metrics) }),
+    fleet: createFleet({ ...room, metrics: fleetMetrics(metrics), coverage, explained: async () => {} }),
+    coverage,
     joinTokens: createJoinTokens(state, audit, trust, clock),
     controllers: () => trust.trust().file.controllers,
     triage: createTriage({ ...room, store: state, telemetry }, Value.Create(TriageConfig)),

@@ -1,4 +1,5 @@
 /** What is looked for, and which rules are not, with the reason. */
+import { EVENT_CLASSES } from '@firebreak/shared/events/classes.ts'
 import { Type } from 'typebox'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'
@@ -12,6 +13,7 @@ const Rule = closed(
     level: Type.String(),
     file: Type.String({ description: 'Relative to the folder of rules.' }),
     techniques: Texts('ATT&CK technique ids.'),
+    classes: Type.Array(Type.Enum([...EVENT_CLASSES]), { description: 'Of events that it looks at.' }),
     state: Type.Enum(['live', 'refused']),
     why: orNull(Type.String({ description: 'Why it was refused.' })),
     matches: Count('Since the controller started.'),
@@ -50,6 +52,7 @@ export function ruleRoutes(api: Api, { rules }: Pick<ApiDeps, 'rules'>): void {
         ({ rule: { lastMatchAt, ...rule } }) => ({
           ...rule,
           techniques: [...rule.techniques],
+          classes: [...rule.classes],
           last_match_at: lastMatchAt,
         }),
       )

@@ -17,6 +17,7 @@ import { commandRoutes } from './commands.ts'
 import { eventRoutes } from './events.ts'
 import { answerFailures } from './failures.ts'
 import { healthRoutes } from './health.ts'
+import { coverageRoutes } from './coverage.ts'
 import { hostRoutes } from './hosts.ts'
 import { incidentRoutes } from './incidents.ts'
 import { joinTokenRoutes } from './join-tokens.ts'
@@ -57,6 +58,7 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
     metricsRoutes,
     systemRoutes,
     hostRoutes,
+    coverageRoutes,
     joinTokenRoutes,
     incidentRoutes,
     alertRoutes,

@@ -10,6 +10,8 @@ const row = {
   reported_dropped: 0,
   acked_seq: 0,
   updated_at: '2026-11-24T12:00:00.000Z',
+  chain: null,
+  moved: null,
 }
 
 it('shows an account that adds up while more comes than the host has told of', () => {
@@ -20,4 +22,17 @@ it('shows an account that adds up while more comes than the host has told of', (
 it('still shows what nobody can account for', () => {
   const shown = streamView({ ...row, produced: 100, stored: 80, spooled: 5, dropped: 10 })
   expect(shown).toMatchObject({ produced: 100, stored: 80, spooled: 5, dropped: 10, unaccounted: 5 })
+})
+
+it('shows an epoch that has ended whole, with what went on in a later one', () => {
+  const shown = streamView({
+    ...row,
+    produced: 100,
+    stored: 80,
+    spooled: 0,
+    dropped: 2,
+    reported_dropped: 5,
+    moved: 15,
+  })
+  expect(shown).toMatchObject({ produced: 100, stored: 80, spooled: 0, dropped: 5, moved: 15, unaccounted: 0 })
 })

@@ -15,10 +15,11 @@ export const Stream = closed(
     stored: Count('Durable here.'),
     spooled: Count('Waiting on the host: as it said last, less what has come since.'),
     dropped: Count('Told to be lost, and `invalid`.'),
+    moved: Count('Of an epoch that has ended: events that went on in a later one.'),
     invalid: Count('Came and did not fit the schema.'),
     reported_dropped: Count('Lost on the host, as it said last.'),
     unaccounted: Count(
-      'produced - stored - spooled - dropped: anything above zero is an event that nobody can account for.',
+      'produced - stored - spooled - dropped - moved: anything above zero is an event that nobody can account for.',
     ),
     acked_seq: Count('Everything up to here is durable or known to be lost.'),
     updated_at: Type.String(),
@@ -30,7 +31,9 @@ export type Stream = Type.Static<typeof Stream>
 
 export function streamView(row: Selectable<Tables['streams']> & { readonly hostname: string }): Stream {
   // What the agent said is older than what came: the sum must hold on the page without its waiting for the next word.
-  const known = row.stored + row.dropped
+  const moved = row.moved ?? 0
+  const dropped = row.moved === null ? row.dropped : Math.max(row.dropped, row.reported_dropped)
+  const known = row.stored + dropped + moved
   const produced = Math.max(row.produced, known)
   const spooled = Math.min(row.spooled, produced - known)
   return {
@@ -41,7 +44,8 @@ export function streamView(row: Selectable<Tables['streams']> & { readonly hostn
     produced,
     stored: row.stored,
     spooled,
-    dropped: row.dropped,
+    dropped,
+    moved,
     invalid: row.invalid,
     reported_dropped: row.reported_dropped,
     unaccounted: produced - known - spooled,

@@ -1,6 +1,7 @@
 /** `firebreak rules`: what is looked for. */
 import { type Command, Option } from 'commander'
 import type { RuleShown } from '../api/rules.ts'
+import { addRuleCoverage } from './coverage.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
 import { printList } from './output.ts'
 import { type Cli, verb } from './session.ts'
@@ -34,4 +35,5 @@ export function addRuleVerbs(cli: Cli, program: Command): void {
       },
     ),
   ).addOption(new Option('--state <state>', 'only in this state').choices(['live', 'refused']))
+  addRuleCoverage(cli, rules)
 }

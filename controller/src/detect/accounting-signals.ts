@@ -3,37 +3,58 @@ import { createHash } from 'node:crypto'
 import type { AgentId, EventId } from '@firebreak/shared/ids.ts'
 import type { Severity, Signal } from '../triage/index.ts'
 
-export const ACCOUNTING_KINDS = ['unaccounted_events', 'cloned_key', 'missing_receipt', 'broken_receipt_chain'] as const
+export const ACCOUNTING_KINDS = [
+  'unaccounted_events',
+  'host_cloned',
+  'host_reverted',
+  'missing_receipt',
+  'broken_receipt_chain',
+] as const
 export type AccountingKind = (typeof ACCOUNTING_KINDS)[number]
 
 interface Card {
+  readonly ruleId: string
   readonly title: string
   readonly level: Severity
   readonly techniques: readonly string[]
   readonly tactics: readonly string[]
 }
 
+/** The rule whose alerts are over when every event is accounted for again. */
+export const UNACCOUNTED_RULE = 'accounting.unaccounted_events'
+
 /** Status `test` for all: a book that does not close asks a person before anything is cut off. */
 const CARDS: Readonly<Record<AccountingKind, Card>> = {
   unaccounted_events: {
+    ruleId: UNACCOUNTED_RULE,
     title: 'Events are missing that nobody reported as dropped',
     level: 'medium',
     techniques: ['T1562.006'],
     tactics: ['defense-evasion'],
   },
-  cloned_key: {
+  host_cloned: {
+    ruleId: 'host.cloned',
     title: 'Two machines use the key of one agent',
     level: 'high',
     techniques: ['T1552.004'],
     tactics: ['credential-access'],
   },
+  host_reverted: {
+    ruleId: 'host.reverted',
+    title: 'The disk of a host went back in time',
+    level: 'medium',
+    techniques: ['T1070'],
+    tactics: ['defense-evasion'],
+  },
   missing_receipt: {
+    ruleId: 'accounting.missing_receipt',
     title: 'A receipt of an agent is missing from its chain',
     level: 'medium',
     techniques: ['T1562.001'],
     tactics: ['defense-evasion'],
   },
   broken_receipt_chain: {
+    ruleId: 'accounting.broken_receipt_chain',
     title: 'A receipt does not continue the chain of its agent',
     level: 'high',
     techniques: ['T1562.001'],
@@ -54,7 +75,7 @@ export interface AccountingFinding {
 export function accountingSignal(finding: AccountingFinding): Signal {
   const card = CARDS[finding.kind]
   const at = new Date(finding.atMs).toISOString()
-  const ruleId = `accounting.${finding.kind}`
+  const { ruleId } = card
   const eventId = `${finding.agentId}:${ruleId}:${finding.key}` as EventId
   return {
     agentId: finding.agentId,

@@ -141,7 +141,7 @@ describe('detection', () => {
     const rig = await started()
     const agentId = await rig.host('web-1')
     const finding = {
-      kind: 'cloned_key',
+      kind: 'host_cloned',
       agentId,
       key: 'session-1',
       atMs: clock.now(),
@@ -150,9 +150,7 @@ describe('detection', () => {
     await rig.detect.raise(accountingSignal(finding))
     await rig.detect.raise(accountingSignal(finding))
     await rig.settle()
-    expect(await signals(rig)).toMatchObject([
-      { detector: 'accounting', rule_id: 'accounting.cloned_key', level: 'high' },
-    ])
+    expect(await signals(rig)).toMatchObject([{ detector: 'accounting', rule_id: 'host.cloned', level: 'high' }])
     expect(await rig.store.db.selectFrom('incidents').selectAll().execute()).toMatchObject([{ route: 'ask' }])
   })
 

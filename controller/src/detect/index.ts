@@ -1,3 +1,4 @@
+import type { EventClass } from '@firebreak/shared/events/classes.ts'
 import type { Signal } from '../triage/index.ts'
 
 export type { Feed, UndetectedBatch } from './feed.ts'
@@ -10,6 +11,8 @@ export interface RuleStatus {
   /** Relative to the folder of rules. */
   readonly file: string
   readonly techniques: readonly string[]
+  /** Of events that it looks at. */
+  readonly classes: readonly EventClass[]
   readonly state: 'live' | 'refused'
   /** Why it does not run. */
   readonly why: string | null

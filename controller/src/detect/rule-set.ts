@@ -6,6 +6,7 @@ import { compilePlan, type RulePlan } from '@firebreak/shared/sigma/plan.ts'
 import { ruleKey, type RuleRefusal, type SigmaFilter, type SigmaRule } from '@firebreak/shared/sigma/rule.ts'
 import { techniquesOf } from './attack-tags.ts'
 import type { RuleStatus } from './index.ts'
+import { classesOf } from './rule-classes.ts'
 import type { RuleFiles } from './rule-files.ts'
 
 /** A rule that failed so often is switched off until the rules are loaded anew. */
@@ -155,6 +156,7 @@ export class RuleSet {
           level: rule.level ?? 'medium',
           file: rule.file,
           techniques: techniquesOf(rule.tags),
+          classes: classesOf(rule.logSource),
           state: off === undefined ? 'live' : 'refused',
           why: off === undefined ? this.#keptWhy(rule) : `switched off, it failed on events: ${off}`,
           matches: hits?.matches ?? 0,
@@ -174,6 +176,7 @@ export class RuleSet {
           level: rule?.level ?? 'informational',
           file: refusal.file,
           techniques: rule === undefined ? [] : techniquesOf(rule.tags),
+          classes: rule === undefined ? [] : classesOf(rule.logSource),
           state: 'refused',
           why: `line ${refusal.line}: ${refusal.why} (${refusal.code})`,
           matches: 0,

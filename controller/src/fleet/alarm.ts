@@ -1,7 +1,13 @@
 import type { AgentId } from '@firebreak/shared/ids.ts'
 
 /** What the controller itself notices about a host: not what the host tells, but that its story does not add up. */
-export const ALARM_KINDS = ['unaccounted_events', 'cloned_key', 'missing_receipt', 'broken_receipt_chain'] as const
+export const ALARM_KINDS = [
+  'unaccounted_events',
+  'host_cloned',
+  'host_reverted',
+  'missing_receipt',
+  'broken_receipt_chain',
+] as const
 export type AlarmKind = (typeof ALARM_KINDS)[number]
 
 export interface Alarm {

@@ -4,15 +4,17 @@ import type { AgentId } from '@firebreak/shared/ids.ts'
 import { type Result, ok, refuse } from '@firebreak/shared/result.ts'
 import { decodeBase64 } from '@firebreak/shared/trust/base64.ts'
 import { verifierOf } from '@firebreak/shared/trust/ed25519.ts'
-import type { AgentMessage, StreamCount } from '@firebreak/shared/wire/messages.ts'
+import type { AgentMessage, AgentRun } from '@firebreak/shared/wire/messages.ts'
 import type { Audit } from '../audit/index.ts'
+import type { Before, CoverageBook } from '../coverage/index.ts'
 import type { Bus } from '../store/bus/bus.ts'
-import type { StateStore, Tx } from '../store/state/state-store.ts'
+import type { StateStore } from '../store/state/state-store.ts'
 import type { Tables } from '../store/state/tables.ts'
-import { examine, type Finding } from './accounting.ts'
 import type { RaiseAlarm } from './alarm.ts'
+import { isBehind, takeRenewals, type WentBack } from './epoch-ends.ts'
 import type { Selectable } from 'kysely'
 import type { FleetLog, FleetMetrics } from './log-names.ts'
+import { StreamAccounts } from './stream-accounts.ts'
 
 type HostRow = Selectable<Tables['hosts']>
 export type Hello = Extract<AgentMessage, { t: 'hello' }>
@@ -51,8 +53,16 @@ export interface Fleet {
   disconnected(agentId: AgentId, session: string): Promise<void>
   /** Takes a status in and holds its numbers against the controller's. */
   report(agentId: AgentId, status: Status): Promise<void>
+  /** Two machines were there under one key at once. */
+  cloned(agentId: AgentId, one: Machine, other: Machine): Promise<void>
   /** At the start: nobody is connected, whatever was written before a crash. */
   forgetSessions(): Promise<void>
+}
+
+/** One end of a connection, as far as it tells machines apart. */
+export interface Machine {
+  readonly hello: Hello
+  readonly address: string
 }
 
 export interface FleetDeps {
@@ -63,10 +73,13 @@ export interface FleetDeps {
   readonly log: FleetLog
   readonly metrics: FleetMetrics
   readonly raise: RaiseAlarm
+  readonly coverage: CoverageBook
+  /** Every difference in the events of this host is explained. */
+  readonly explained: (agentId: AgentId, why: string) => Promise<void>
 }
 
-/** An ack that was sent this long before must have arrived; a status that comes sooner proves nothing about it. */
-const ACK_MUST_HAVE_ARRIVED_MS = 2_000
+/** A host that was seen twice is not told to have gone back in time as well, for so long. */
+const CLONE_TOLD_MS = 24 * 3_600_000
 
 export function createFleet(deps: FleetDeps): Fleet {
   return new StoredFleet(deps)
@@ -74,12 +87,15 @@ export function createFleet(deps: FleetDeps): Fleet {
 
 class StoredFleet implements Fleet {
   readonly #deps: FleetDeps
-  /** Events acked, per stream, when its agent spoke last. */
-  readonly #ackedAt = new Map<string, { readonly at: number; readonly events: number }>()
-  readonly #alarmed = new Map<string, string>()
+  readonly #accounts: StreamAccounts
+  /** What each connected host had said before this connection. */
+  readonly #before = new Map<AgentId, { readonly isBehind: boolean; readonly saidAt: string | null }>()
+  /** When a host was last seen twice, ms of the clock that only goes on. */
+  readonly #cloned = new Map<AgentId, number>()
 
   constructor(deps: FleetDeps) {
     this.#deps = deps
+    this.#accounts = new StreamAccounts(deps)
   }
 
   async list(): Promise<readonly HostView[]> {
@@ -165,8 +181,16 @@ class StoredFleet implements Fleet {
   }
 
   async connected(agentId: AgentId, session: string, hello: Hello): Promise<void> {
-    const { state, bus, clock } = this.#deps
-    const findings = await state.write(async (tx) => {
+    const { state, bus, clock, coverage } = this.#deps
+    const { run } = hello
+    const held = await state.write(async (tx) => {
+      const row = await tx
+        .selectFrom('hosts')
+        .select(['run', 'said_at'])
+        .where('agent_id', '=', agentId)
+        .executeTakeFirstOrThrow()
+      const before: Before = { runId: runIdOf(row.run), saidAt: row.said_at }
+      this.#before.set(agentId, { isBehind: isBehind(run, before), saidAt: row.said_at })
       await tx
         .updateTable('hosts')
         .set({
@@ -176,13 +200,15 @@ class StoredFleet implements Fleet {
           trust_version: hello.trust_version,
           hostname: hello.facts.hostname,
           facts: JSON.stringify(hello.facts),
+          run: run === undefined ? null : JSON.stringify(run),
         })
         .where('agent_id', '=', agentId)
         .execute()
-      return this.#hold(tx, agentId, hello.streams, false)
+      if (run !== undefined) await coverage.lived(tx, agentId, run, before)
+      return this.#accounts.hold(tx, agentId, hello.streams, false)
     })
     bus.publish('host.connected', { agentId, session })
-    await this.#tell(agentId, findings)
+    await this.#accounts.tell(agentId, held)
   }
 
   async disconnected(agentId: AgentId, session: string): Promise<void> {
@@ -199,94 +225,84 @@ class StoredFleet implements Fleet {
   }
 
   async report(agentId: AgentId, status: Status): Promise<void> {
-    const { state, bus, clock } = this.#deps
+    const { state, bus, clock, coverage } = this.#deps
+    const now = clock.now()
+    const at = new Date(now).toISOString()
     const containment = JSON.stringify(status.containment)
     const collectors = JSON.stringify(status.collectors)
-    const { findings, changed } = await state.write(async (tx) => {
+    const saidAt = saidAtOf(status.at_ms)
+    const { held, changed, wentBack } = await state.write(async (tx) => {
       const before = await tx
         .selectFrom('hosts')
-        .select(['containment', 'collectors'])
+        .select(['containment', 'sources'])
         .where('agent_id', '=', agentId)
         .executeTakeFirst()
+      const sources = status.sources === undefined ? before?.sources : JSON.stringify(status.sources)
       await tx
         .updateTable('hosts')
-        .set({ last_seen_at: new Date(clock.now()).toISOString(), containment, collectors })
+        .set({
+          last_seen_at: at,
+          containment,
+          collectors,
+          ...(sources === undefined ? {} : { sources }),
+          ...(saidAt === undefined ? {} : { said_at: saidAt }),
+        })
         .where('agent_id', '=', agentId)
         .execute()
+      const host = { isBehind: true, saidAt: null, ...this.#before.get(agentId), agentId, at }
+      const wentBack = await takeRenewals(tx, host, status.renewals ?? [], coverage)
+      const offset = status.at_ms === undefined ? undefined : status.at_ms - now
+      await coverage.reported(tx, agentId, sources === before?.sources ? [] : (status.sources ?? []), offset)
       return {
-        findings: await this.#hold(tx, agentId, status.streams, true),
+        held: await this.#accounts.hold(tx, agentId, status.streams, true),
         changed: before?.containment !== containment,
+        wentBack,
       }
     })
     if (changed) bus.publish('host.changed', { agentId })
-    await this.#tell(agentId, findings)
+    await this.#accounts.tell(agentId, held)
+    for (const one of wentBack) await this.#reverted(agentId, one)
+  }
+
+  async cloned(agentId: AgentId, one: Machine, other: Machine): Promise<void> {
+    const { clock, log, metrics, raise } = this.#deps
+    this.#cloned.set(agentId, clock.monotonic())
+    metrics.strange.inc({ kind: 'cloned' })
+    const [a, b] = [machineText(one), machineText(other)]
+    log.error('fleet.host.cloned', { 'host.id': agentId, one: a, other: b })
+    await raise({
+      kind: 'host_cloned',
+      agentId,
+      key: [keyOf(one), keyOf(other)].sort().join(':'),
+      atMs: clock.now(),
+      message:
+        `two machines use the key of this agent: ${a}, and ${b}. Events of both are kept, each in an epoch of its own. ` +
+        'On the copy: stop the agent, `firebreak-agent reset-identity`, and join it again with a new join string',
+    })
+  }
+
+  async #reverted(agentId: AgentId, { renewal, lost }: WentBack): Promise<void> {
+    const { clock, log, metrics, raise } = this.#deps
+    const cloned = this.#cloned.get(agentId)
+    if (cloned !== undefined && clock.monotonic() - cloned < CLONE_TOLD_MS) return
+    metrics.strange.inc({ kind: 'reverted' })
+    log.error('fleet.host.reverted', { 'host.id': agentId, epoch: renewal.from, into: renewal.into, events_lost: lost })
+    await raise({
+      kind: 'host_reverted',
+      agentId,
+      key: `${renewal.from}:${renewal.into}`,
+      atMs: clock.now(),
+      message:
+        `the disk of this host went back in time (${renewal.why}): a snapshot was put back, or it is a copy of another machine. ` +
+        `It goes on in epoch ${renewal.into}; what it had sent before is kept, and ${lost} events that it had not sent are lost with epoch ${renewal.from}`,
+    })
   }
 
   async forgetSessions(): Promise<void> {
+    await this.#accounts.measure()
     await this.#deps.state.write((tx) =>
       tx.updateTable('hosts').set({ connected_session: null }).where('connected_session', 'is not', null).execute(),
     )
-  }
-
-  /** Keeps what the agent says of its streams and returns what does not add up. `live`: said on a connection that gets acks. */
-  async #hold(
-    tx: Tx,
-    agentId: AgentId,
-    streams: readonly StreamCount[],
-    live: boolean,
-  ): Promise<{ readonly said: StreamCount; readonly finding: Finding }[]> {
-    const now = this.#deps.clock.monotonic()
-    const findings: { said: StreamCount; finding: Finding }[] = []
-    for (const said of streams) {
-      const row = await tx
-        .selectFrom('streams')
-        .select(['acked_seq', 'stored', 'invalid'])
-        .where('agent_id', '=', agentId)
-        .where('epoch', '=', said.epoch)
-        .where('class', '=', said.class)
-        .executeTakeFirst()
-      const key = `${agentId}:${said.epoch}:${said.class}`
-      const last = this.#ackedAt.get(key)
-      const settled = live && last !== undefined && now - last.at >= ACK_MUST_HAVE_ARRIVED_MS
-      const finding = examine(said, row, settled ? last.events : undefined)
-      if (finding) findings.push({ said, finding })
-      else this.#alarmed.delete(key)
-      if (!live) this.#ackedAt.delete(key)
-      else if (settled || last === undefined)
-        this.#ackedAt.set(key, { at: now, events: (row?.stored ?? 0) + (row?.invalid ?? 0) })
-      if (row)
-        await tx
-          .updateTable('streams')
-          .set({ produced: said.produced, spooled: said.spooled, reported_dropped: said.dropped })
-          .where('agent_id', '=', agentId)
-          .where('epoch', '=', said.epoch)
-          .where('class', '=', said.class)
-          .execute()
-    }
-    return findings
-  }
-
-  async #tell(agentId: AgentId, findings: readonly { said: StreamCount; finding: Finding }[]): Promise<void> {
-    for (const { said, finding } of findings) {
-      const key = `${agentId}:${said.epoch}:${said.class}`
-      const same = `${finding.kind}:${finding.events}`
-      if (this.#alarmed.get(key) === same) continue
-      this.#alarmed.set(key, same)
-      this.#deps.metrics.unaccounted.inc({ kind: finding.kind }, finding.events)
-      this.#deps.log.error('fleet.events.unaccounted', {
-        'host.id': agentId,
-        class: said.class,
-        kind: finding.kind,
-        events: finding.events,
-      })
-      await this.#deps.raise({
-        kind: 'unaccounted_events',
-        agentId,
-        key: `${said.epoch}:${said.class}:${same}`,
-        atMs: this.#deps.clock.now(),
-        message: `${said.class}: ${finding.why}`,
-      })
-    }
   }
 }
 
@@ -307,4 +323,23 @@ function viewOf(row: HostRow): HostView {
 
 function shortOf(row: HostRow): Record<string, unknown> {
   return { tags: row.tags, protected: row.protected === 1, criticality: row.criticality, group: row.group_name }
+}
+
+function runIdOf(run: string | null): string | null {
+  return run === null ? null : ((JSON.parse(run) as AgentRun).id ?? null)
+}
+
+/** A host may say anything: a time that is none is not kept. */
+function saidAtOf(ms: number | undefined): string | undefined {
+  return ms === undefined || ms >= Date.UTC(2262, 0, 1) ? undefined : new Date(ms).toISOString()
+}
+
+function machineText({ hello, address }: Machine): string {
+  const { hostname, machine_id_sha256: machine } = hello.facts
+  return `${hostname} at ${address} (boot ${hello.boot_id.slice(0, 8)}${machine === undefined ? '' : `, machine ${machine.slice(0, 8)}`})`
+}
+
+/** The same two machines again are the same alarm. */
+function keyOf({ hello, address }: Machine): string {
+  return hello.run?.id ?? `${hello.boot_id}@${address}`
 }

@@ -80,6 +80,8 @@ export interface Triage {
   take(tx: Tx, signals: readonly Signal[], findings: Findings): Promise<TriageOutcome>
   /** After the commit: tells the other rooms. */
   announce(outcome: TriageOutcome): void
+  /** What this rule alone raised about this host has its explanation: its open alerts are closed as benign. */
+  explain(agentId: AgentId, ruleId: string, why: string): Promise<void>
   /** `actor`: user:<name>. A verdict on an incident closes it and its alerts. */
   setVerdict(judged: Judged, verdict: Verdict, actor: string, reason: string): Promise<Result<void, VerdictRefusal>>
 }

@@ -106,6 +106,20 @@ class TriageRoom implements Triage {
     for (const incidentId of outcome.incidents) bus.publish('incident.changed', { incidentId })
   }
 
+  async explain(agentId: AgentId, ruleId: string, why: string): Promise<void> {
+    const alerts = await this.#deps.store.db
+      .selectFrom('alerts')
+      .innerJoin('signals', 'signals.alert_id', 'alerts.id')
+      .select((e) => ['alerts.id', e.fn.max('signals.rule_id').as('last'), e.fn.min('signals.rule_id').as('first')])
+      .where('alerts.agent_id', '=', agentId)
+      .where('alerts.status', '=', 'open')
+      .where('alerts.verdict', 'is', null)
+      .groupBy('alerts.id')
+      .execute()
+    for (const { id, first, last } of alerts)
+      if (first === ruleId && last === ruleId) await this.setVerdict({ kind: 'alert', id }, 'benign', 'system', why)
+  }
+
   async setVerdict(judged: Judged, verdict: Verdict, actor: string, reason: string) {
     const { store, clock, audit, bus, log } = this.#deps
     const stories: IncidentStory[] = []

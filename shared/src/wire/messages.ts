@@ -64,6 +64,8 @@ export const StreamCount = Type.Object(
     spooled: Counter,
     dropped: Counter,
     moved: Type.Optional(Counter),
+    /** Up to where the agent was acked when it counted. */
+    acked: Type.Optional(Counter),
   },
   { additionalProperties: false },
 )

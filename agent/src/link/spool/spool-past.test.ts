@@ -192,7 +192,7 @@ it('says how the epoch ended that a restored controller had forgotten, and count
   await spool.resume([{ epoch, class: 'process', seq: 1 }])
   expect(spool.renewals).toMatchObject([{ from: epoch, into: spool.epoch, why: 'controller_behind' }])
   const closed = spool.closed().find((one) => one.class === 'process')
-  expect(closed).toEqual({ epoch, class: 'process', produced: 7, spooled: 0, dropped: 2, moved: 2 })
+  expect(closed).toEqual({ epoch, class: 'process', produced: 7, spooled: 0, dropped: 2, moved: 2, acked: 3 })
   expect(count(spool, 'process')).toMatchObject({ produced: 4, spooled: 2, dropped: 2 })
   await spool.close()
 })

@@ -68,6 +68,7 @@ export interface StreamTotals {
   readonly produced: number
   readonly spooled: number
   readonly dropped: number
+  readonly acked: number
 }
 
 /**
@@ -139,6 +140,7 @@ export class Stream {
       produced: this.#last,
       dropped: this.#dropped,
       spooled: this.#last - this.#acked - (this.#dropped - this.#droppedAcked),
+      acked: this.#acked,
     }
   }
 
