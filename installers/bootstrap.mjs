@@ -22,6 +22,8 @@ const REAL_HOSTS = {
   debootstrap: 'debootstrap',
   'systemd-nspawn': 'systemd-container',
   tcpdump: 'tcpdump',
+  'ssh-keygen': 'openssh-client',
+  rpmbuild: 'rpm',
 }
 
 const DEBIAN = {

@@ -1,50 +1,37 @@
-/** System, packages, accounts, groups and listening ports: all of it at the start, then differences when a source changed, and at least daily. */
-import os from 'node:os'
-import { existsSync, readFileSync } from 'node:fs'
+/**
+ * What the host is made of: all of it at first and daily (`present`, then `complete`), and every difference as soon as it is seen. What was
+ * told is kept on disk, so that a restart tells the differences of the time between and nothing twice.
+ */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Static } from 'typebox'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
+import type { InventoryKind } from '@firebreak/shared/events/inventory.ts'
+import { uuidv7 } from '@firebreak/shared/ids.ts'
 import { type Result, ok, reasonOf, refuse } from '@firebreak/shared/result.ts'
-import { hostAddresses, osTypeOf } from '../facts/host-facts.ts'
-import { readOsRelease } from '../facts/os-release.ts'
-import { AccountNames, readAccounts, readGroups, versionOf } from './accounts.ts'
 import type { Blindness, Collector, CollectorHealth, Emit } from './collector.ts'
 import type { InventoryConfig } from './collectors-config.ts'
 import { EmitTally } from './emit-tally.ts'
-import {
-  type Change,
-  type Item,
-  accountItem,
-  groupItem,
-  hostItem,
-  listeningItem,
-  packageItem,
-} from './inventory-events.ts'
-import { readListeningPorts } from './listening-ports.ts'
-import { packageSources } from './packages.ts'
+import { type Change, completeEvent, itemEvent } from './inventory/events.ts'
+import { hostFields } from './inventory/host.ts'
+import { type Known, knownOf, type Snapshot, SnapshotFile } from './inventory/snapshot.ts'
+import type { InventorySource, Item, Reading } from './inventory/source.ts'
+import { inventorySources, type SourcesDeps } from './inventory/sources.ts'
+import { SourceWatcher } from './inventory/watcher.ts'
 import { PollLoop } from './poll-loop.ts'
-import { present } from './present.ts'
-import { ProcessLookup } from './process-lookup.ts'
 
 const HOUR_MS = 3_600_000
-/** Accounts, groups or ports told at most; packages have a limit of their own. */
-const MAX_ITEMS = 10_000
+/** After something happened: package managers write their data base many times in a row. */
+const SETTLE_MS = 1_000
+/** A place that is written without pause is read this much of the time at most. */
+const READ_DUTY = 0.05
+/** The event loop is given back after so many events. */
+const TOLD_AT_ONCE = 200
 
-export interface InventoryDeps {
+export interface InventoryDeps extends SourcesDeps {
   readonly clock: Clock
-  readonly hostName: string
-  readonly platform: NodeJS.Platform
-  readonly procRoot: string
-  readonly root: string
-}
-
-interface Source {
-  readonly name: string
-  readonly limit: number
-  /** Changes when it must be read again; always another one when only reading tells. */
-  version(): string
-  read(): Promise<readonly Item[]>
+  readonly stateFolder: string | undefined
 }
 
 export function createInventoryCollector(deps: InventoryDeps, config: Static<typeof InventoryConfig>): Collector {
@@ -54,169 +41,232 @@ export function createInventoryCollector(deps: InventoryDeps, config: Static<typ
 class InventoryCollector implements Collector {
   readonly name = 'inventory'
   readonly classes = ['inventory'] as const
+  readonly source = 'polling'
   readonly #deps: InventoryDeps
   readonly #config: Static<typeof InventoryConfig>
   readonly #out = new EmitTally()
   readonly #loop: PollLoop
+  readonly #file: SnapshotFile
   readonly #versions = new Map<string, string>()
-  readonly #items = new Map<string, ReadonlyMap<string, Item>>()
-  readonly #troubles = new Map<string, string>()
-  #sources: readonly Source[] = []
-  #looks = 0
-  #wholeAtMs = Number.NEGATIVE_INFINITY
+  readonly #leftOut = new Map<string, number>()
+  readonly #troubles = new Map<string, readonly string[]>()
+  readonly #stopping = new AbortController()
+  readonly #happened = new Set<InventorySource>()
+  #sources: readonly InventorySource[] = []
+  #watcher: SourceWatcher | undefined
+  #snapshot: Snapshot | undefined
+  #isDirty = false
+  #slowAtMs = Number.NEGATIVE_INFINITY
+  #readMs = 0
+  #turn: Promise<void> = Promise.resolve()
+  #settling: Promise<void> | undefined
 
   constructor(deps: InventoryDeps, config: Static<typeof InventoryConfig>) {
     this.#deps = deps
     this.#config = config
-    this.#loop = new PollLoop(deps.clock, config.change_check_s * 1_000, (signal) => this.#look(signal))
+    this.#file = new SnapshotFile(deps.stateFolder)
+    const everyS = Math.min(config.change_check_s, config.fast_check_s)
+    this.#loop = new PollLoop(deps.clock, everyS * 1_000, () => this.#inTurn(() => this.#lookAtDue()))
   }
 
   async canRun(): Promise<Result<void, Blindness>> {
     if (!this.#config.enabled) return refuse('switched_off', 'collectors.inventory.enabled is false')
     if (this.#deps.platform !== 'linux') return ok()
-    return existsSync(join(this.#deps.root, 'etc'))
-      ? ok()
-      : refuse('missing_source', `${join(this.#deps.root, 'etc')} does not exist`)
+    const etc = join(this.#deps.root, 'etc')
+    return existsSync(etc) ? ok() : refuse('missing_source', `${etc} does not exist`)
   }
 
   async start(emit: Emit): Promise<void> {
-    this.#sources = this.#makeSources()
+    this.#sources = inventorySources(this.#deps, this.#config)
     this.#out.open(emit)
+    this.#watcher = new SourceWatcher(this.#deps.root, this.#sources, (source) => this.#sawChange(source))
+    this.#watcher.arm()
     this.#loop.start()
   }
 
   async stop(): Promise<void> {
     this.#out.close()
+    this.#stopping.abort()
+    this.#watcher?.close()
     await this.#loop.stop()
+    await this.#settling
+    await this.#turn
   }
 
   health(): CollectorHealth {
     if (!this.#out.isOpen) return this.#out.health('off', 'not started')
-    const troubles = [...this.#troubles].map(([name, why]) => `${name}: ${why}`)
+    const troubles = [...this.#troubles].map(([name, why]) => `${name}: ${why.join(', ')}`)
     if (this.#loop.trouble !== undefined) troubles.push(this.#loop.trouble)
-    if (this.#deps.platform !== 'linux') troubles.push('packages, groups and ports are not read on this system')
+    if (this.#deps.platform !== 'linux') troubles.push('only the host itself is read on this system')
     return troubles.length > 0
       ? this.#out.health('degraded', troubles.join('; '))
       : this.#out.health('running', undefined)
   }
 
-  #makeSources(): Source[] {
-    const { platform, root, procRoot, clock } = this.#deps
-    const host: Source = {
-      name: 'host',
-      limit: 1,
-      version: () => JSON.stringify(this.#host()),
-      read: async () => [hostItem(this.#host())],
-    }
-    if (platform !== 'linux') return [host]
-    const passwd = join(root, 'etc/passwd')
-    const group = join(root, 'etc/group')
-    const processes = new ProcessLookup(clock, new AccountNames(clock, root), procRoot)
-    return [
-      host,
-      ...packageSources(root).map((source) => ({
-        name: source.type,
-        limit: this.#config.max_packages,
-        version: () => source.version(),
-        read: async () => (source.version() === '' ? [] : (await source.read()).map(packageItem)),
-      })),
-      {
-        name: 'accounts',
-        limit: MAX_ITEMS,
-        version: () => versionOf(passwd),
-        read: async () => readAccounts(passwd).map(accountItem),
-      },
-      {
-        name: 'groups',
-        limit: MAX_ITEMS,
-        version: () => versionOf(group),
-        read: async () => readGroups(group).map(groupItem),
-      },
-      {
-        name: 'ports',
-        limit: MAX_ITEMS,
-        version: () => `look ${this.#looks}`,
-        read: async () => readListeningPorts(procRoot, processes).map(listeningItem),
-      },
-    ]
+  /** One look at a time: a source must not be compared with what it was before the look before. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#turn.then(work)
+    this.#turn = turn.catch(() => undefined)
+    return turn
   }
 
-  async #look(signal: AbortSignal): Promise<void> {
-    this.#looks += 1
-    const nowMs = this.#deps.clock.monotonic()
-    const isWhole = nowMs - this.#wholeAtMs >= this.#config.interval_h * HOUR_MS
-    if (isWhole) this.#wholeAtMs = nowMs
-    for (const source of this.#sources) {
-      if (signal.aborted) return
-      try {
-        await this.#lookAt(source, isWhole)
-        this.#troubles.delete(source.name)
-      } catch (error) {
-        // The others are still told; this one is tried again at the next look.
-        this.#troubles.set(source.name, reasonOf(error).slice(0, 200))
-        this.#versions.delete(source.name)
+  #sawChange(source: InventorySource): void {
+    this.#happened.add(source)
+    this.#settling ??= this.#settle().finally(() => {
+      this.#settling = undefined
+      const [again] = this.#happened
+      if (again && this.#out.isOpen) this.#sawChange(again)
+    })
+  }
+
+  async #settle(): Promise<void> {
+    try {
+      await this.#deps.clock.sleep(Math.max(SETTLE_MS, this.#readMs / READ_DUTY), this.#stopping.signal)
+    } catch {
+      return // stopped
+    }
+    await this.#inTurn(async () => {
+      const sources = [...this.#happened]
+      this.#happened.clear()
+      // Before the first telling there is nothing that could differ.
+      if (!this.#snapshot) return
+      for (const source of sources) await this.#lookAt(source)
+      await this.#save()
+    }).catch((error: unknown) => this.#troubles.set('inventory', [reasonOf(error)]))
+  }
+
+  async #lookAtDue(): Promise<void> {
+    if (!this.#out.isOpen) return
+    const snapshot = (this.#snapshot ??= await this.#readSnapshot())
+    if (this.#isWholeDue(snapshot)) await this.#tellWhole(snapshot)
+    else {
+      const nowMs = this.#deps.clock.monotonic()
+      const isSlowDue = nowMs - this.#slowAtMs >= this.#config.change_check_s * 1_000
+      if (isSlowDue) {
+        this.#slowAtMs = nowMs
+        this.#watcher?.rearm()
       }
+      for (const source of this.#sources) if (source.fast || isSlowDue) await this.#lookAt(source)
+    }
+    await this.#save()
+  }
+
+  async #readSnapshot(): Promise<Snapshot> {
+    const { snapshot, why } = await this.#file.read()
+    if (why !== undefined) this.#troubles.set('snapshot', [`${why}; everything is told again`])
+    return snapshot
+  }
+
+  /** Also for a source that was never told, and after the clock was set back. */
+  #isWholeDue({ wholeAtMs, sources }: Snapshot): boolean {
+    const sinceMs = this.#deps.clock.now() - wholeAtMs
+    if (sinceMs < -HOUR_MS || sinceMs >= this.#config.interval_h * HOUR_MS) return true
+    return this.#sources.some(({ name }) => !sources.has(name))
+  }
+
+  async #tellWhole(snapshot: Snapshot): Promise<void> {
+    const id = uuidv7(this.#deps.clock.now())
+    for (const kind of new Set(this.#sources.map((source) => source.kind))) {
+      let items = 0
+      const troubles: string[] = []
+      for (const source of this.#sources.filter((one) => one.kind === kind)) {
+        const read = await this.#lookAt(source, true)
+        troubles.push(...(this.#troubles.get(source.name) ?? []))
+        items += await this.#tellPresent(kind, source, read, id)
+      }
+      if (!this.#out.isOpen) return
+      this.#tell(completeEvent(kind, { snapshot: id, items, troubles }))
+    }
+    snapshot.wholeAtMs = this.#deps.clock.now()
+    this.#slowAtMs = this.#deps.clock.monotonic()
+    this.#isDirty = true
+  }
+
+  /** Also what could not be found again because not all could be read: nobody said that it is gone. */
+  async #tellPresent(
+    kind: InventoryKind,
+    source: InventorySource,
+    read: ReadonlyMap<string, Item>,
+    id: string,
+  ): Promise<number> {
+    const known = this.#snapshot?.sources.get(source.name) ?? new Map()
+    let n = 0
+    for (const [key, { label, facts }] of known) {
+      if (!this.#out.isOpen) return n
+      this.#tell(itemEvent(kind, 'present', read.get(key) ?? { key, label, facts }, { snapshot: id }))
+      if (++n % TOLD_AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    return n
+  }
+
+  /** Tells what differs; a source that cannot be read now is tried again at the next look, and hides no other. */
+  async #lookAt(source: InventorySource, isWhole = false): Promise<ReadonlyMap<string, Item>> {
+    const none = new Map<string, Item>()
+    if (!this.#out.isOpen || !this.#snapshot) return none
+    const { name } = source
+    try {
+      const version = await source.version()
+      if (!isWhole && version === this.#versions.get(name)) return none
+      const startedMs = this.#deps.clock.monotonic()
+      const reading = version === '' ? { items: [], troubles: [] } : await source.read()
+      this.#readMs = this.#deps.clock.monotonic() - startedMs
+      this.#versions.set(name, version)
+      if (reading.troubles.length > 0) this.#troubles.set(name, reading.troubles)
+      else this.#troubles.delete(name)
+      this.#take(source, reading)
+      return new Map(reading.items.map((item) => [item.key, item]))
+    } catch (error) {
+      this.#troubles.set(name, [reasonOf(error).slice(0, 200)])
+      this.#versions.delete(name)
+      if (!this.#snapshot.sources.has(name)) this.#snapshot.sources.set(name, new Map())
+      return none
     }
   }
 
-  async #lookAt(source: Source, isWhole: boolean): Promise<void> {
-    const version = source.version()
-    if (!isWhole && version === this.#versions.get(source.name)) return
-    const all = await source.read()
-    this.#versions.set(source.name, version)
-    const kept = new Map(all.slice(0, source.limit).map((item) => [item.key, item]))
-    const before = this.#items.get(source.name)
-    this.#items.set(source.name, kept)
-    if (!before) {
-      this.#out.lost('inventory', Math.max(0, all.length - source.limit))
-      for (const item of kept.values()) this.#tell(item, 'present')
-      return
-    }
-    this.#tellDifferences(before, kept)
-    // Once a day the host is told again, so that its uptime and addresses are never older.
-    if (isWhole && source.name === 'host') for (const item of kept.values()) this.#tell(item, 'present')
+  #take(source: InventorySource, { items, troubles, leftOut = 0 }: Reading): void {
+    if (!this.#snapshot || !this.#out.isOpen) return
+    const before = this.#snapshot.sources.get(source.name)
+    const now = knownOf(items)
+    const after = before && troubles.length > 0 ? new Map([...before, ...now]) : now
+    this.#out.lost('inventory', leftOut - (this.#leftOut.get(source.name) ?? 0))
+    this.#leftOut.set(source.name, leftOut)
+    if (before && this.#tellDifferences(source.kind, before, after, items)) this.#isDirty = true
+    this.#snapshot.sources.set(source.name, after)
   }
 
-  #tellDifferences(before: ReadonlyMap<string, Item>, after: ReadonlyMap<string, Item>): void {
-    for (const [key, item] of after) {
-      const earlier = before.get(key)
-      if (!earlier) this.#tell(item, 'added')
-      else if (earlier.value !== item.value) this.#tell(item, 'changed')
+  #tellDifferences(kind: InventoryKind, before: Known, after: Known, items: readonly Item[]): boolean {
+    let isDifferent = false
+    const tell = (change: Change, item: Item, was?: Item['facts']) => {
+      isDifferent = true
+      this.#tell(itemEvent(kind, change, item, { before: was }))
     }
-    for (const [key, item] of before) if (!after.has(key)) this.#tell(item, 'removed')
+    for (const item of items) {
+      const earlier = before.get(item.key)
+      if (!earlier) tell('added', item)
+      else if (JSON.stringify(earlier.facts) !== JSON.stringify(item.facts)) tell('changed', item, earlier.facts)
+    }
+    for (const [key, { label, facts }] of before) if (!after.has(key)) tell('removed', { key, label, facts })
+    return isDifferent
   }
 
-  #tell(item: Item, change: Change): void {
+  #tell(event: Omit<Event, '@timestamp' | 'host'>): void {
     const at = new Date(this.#deps.clock.now()).toISOString()
-    const host =
-      item.key === 'host' ? { ...this.#host(), uptime: Math.trunc(os.uptime()) } : { name: this.#deps.hostName }
-    this.#out.event({ '@timestamp': at, host, ...item.event(change) })
+    const isHost = event.firebreak?.inventory?.kind === 'host'
+    this.#out.event({
+      '@timestamp': at,
+      host: isHost ? hostFields(this.#deps) : { name: this.#deps.hostName },
+      ...event,
+    })
   }
 
-  /** Without the uptime, which is another at each look. */
-  #host(): NonNullable<Event['host']> {
-    const { platform, root, procRoot } = this.#deps
-    const release = platform === 'linux' ? readOsRelease(root) : { name: os.version(), version: os.release() }
-    const bootId = platform === 'linux' ? readOptional(`${procRoot}/sys/kernel/random/boot_id`) : undefined
-    return {
-      name: this.#deps.hostName,
-      hostname: os.hostname(),
-      ip: hostAddresses(),
-      os: {
-        type: osTypeOf(platform),
-        kernel: os.release(),
-        ...present({ name: release.name, version: release.version }),
-      },
-      architecture: os.machine(),
-      ...present({ boot: bootId === undefined ? undefined : { id: bootId } }),
+  async #save(): Promise<void> {
+    if (!this.#isDirty || !this.#snapshot) return
+    try {
+      await this.#file.write(this.#snapshot)
+      this.#isDirty = false
+      this.#troubles.delete('snapshot')
+    } catch (error) {
+      this.#troubles.set('snapshot', [`it cannot be written: ${reasonOf(error)}`])
     }
-  }
-}
-
-function readOptional(path: string): string | undefined {
-  try {
-    return readFileSync(path, 'latin1').trim()
-  } catch {
-    return undefined
   }
 }
