@@ -28,6 +28,8 @@ export const ROUTE_RIGHTS = {
   'GET /api/v1/hosts': 'fleet:read',
   'GET /api/v1/hosts/:agent_id': 'fleet:read',
   'GET /api/v1/hosts/:agent_id/coverage': 'fleet:read',
+  'GET /api/v1/hosts/:agent_id/inventory': 'fleet:read',
+  'GET /api/v1/hosts/:agent_id/inventory/:kind': 'fleet:read',
   'PATCH /api/v1/hosts/:agent_id': 'fleet:write',
   'POST /api/v1/hosts/:agent_id/revoke': 'admin',
   'GET /api/v1/join-tokens': 'fleet:enrol',

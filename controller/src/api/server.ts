@@ -20,6 +20,7 @@ import { healthRoutes } from './health.ts'
 import { coverageRoutes } from './coverage.ts'
 import { hostRoutes } from './hosts.ts'
 import { incidentRoutes } from './incidents.ts'
+import { inventoryRoutes } from './inventory.ts'
 import { joinTokenRoutes } from './join-tokens.ts'
 import { measureRequests, metricsRoutes } from './metrics.ts'
 import { openApi } from './open-api.ts'
@@ -58,6 +59,7 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
     metricsRoutes,
     systemRoutes,
     hostRoutes,
+    inventoryRoutes,
     coverageRoutes,
     joinTokenRoutes,
     incidentRoutes,

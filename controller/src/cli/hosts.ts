@@ -7,6 +7,7 @@ import { addHostCoverage } from './coverage.ts'
 import { ageText, timeText } from './durations.ts'
 import { CliError } from './exit-codes.ts'
 import type { Colors, Io } from './io.ts'
+import { addInventoryVerb } from './inventory.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
 import { printList, printOne, tableOf } from './output.ts'
 import { resolveHost } from './resolve-host.ts'
@@ -66,6 +67,8 @@ export function addHostVerbs(cli: Cli, program: Command): void {
     const host = await api.get<HostShown>(`/api/v1/hosts/${agentId}`)
     printOne(io, format, host, host.agent_id, () => hostPage(io, host, cli.now()))
   })
+
+  addInventoryVerb(cli, hosts)
 
   verb<SetOptions>(
     cli,

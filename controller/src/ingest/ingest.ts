@@ -4,6 +4,7 @@ import type { AgentId } from '@firebreak/shared/ids.ts'
 import { Fault, type Result, ok, refuse } from '@firebreak/shared/result.ts'
 import { type BatchHeader, batchSequence, type Gap, type SealedBatch } from '@firebreak/shared/wire/frame.ts'
 import type { EventClass } from '@firebreak/shared/events/classes.ts'
+import { takeInventory } from '../fleet/inventory.ts'
 import type { Bus } from '../store/bus/bus.ts'
 import type { StateStore, Tx } from '../store/state/state-store.ts'
 import { type BatchOrigin, gapsAfter } from './event-lines.ts'
@@ -197,6 +198,7 @@ async function keep(
     .returning('id')
     .executeTakeFirstOrThrow()
   await tx.insertInto('ingest_bodies').values({ batch_id: id, body: part.body }).execute()
+  if (header.class === 'inventory') await takeInventory(tx, agentId, text)
   return ok({ cursor, fresh: true, kept: { batchId: id, text, events, noticed, invalid: invalid.length } })
 }
 

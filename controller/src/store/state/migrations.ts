@@ -11,6 +11,7 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0003-damaged-batches': { up: damagedBatches },
   '0004-coverage': { up: coverage },
   '0005-imports': { up: imports },
+  '0006-inventory': { up: inventory },
 }
 
 /**
@@ -102,6 +103,30 @@ async function coverage({ schema }: Kysely<unknown>): Promise<void> {
     .createIndex('accounting_differences_open')
     .on('accounting_differences')
     .columns(['agent_id', 'closed_at'])
+    .execute()
+}
+
+async function inventory({ schema }: Kysely<unknown>): Promise<void> {
+  await schema
+    .createTable('inventory_items')
+    .addColumn('agent_id', 'text', (c) => c.notNull().references('hosts.agent_id'))
+    .addColumn('kind', 'text', (c) => c.notNull())
+    .addColumn('key', 'text', (c) => c.notNull())
+    .addColumn('label', 'text', (c) => c.notNull())
+    .addColumn('facts', 'text', (c) => c.notNull())
+    .addColumn('snapshot', 'text', (c) => c.notNull())
+    .addColumn('first_seen_at', 'text', (c) => c.notNull())
+    .addColumn('changed_at', 'text', (c) => c.notNull())
+    .addPrimaryKeyConstraint('inventory_items_key', ['agent_id', 'kind', 'key'])
+    .execute()
+  await schema
+    .createTable('inventory_kinds')
+    .addColumn('agent_id', 'text', (c) => c.notNull().references('hosts.agent_id'))
+    .addColumn('kind', 'text', (c) => c.notNull())
+    .addColumn('told_at', 'text', (c) => c.notNull())
+    .addColumn('is_whole', 'integer', (c) => c.notNull())
+    .addColumn('why', 'text')
+    .addPrimaryKeyConstraint('inventory_kinds_key', ['agent_id', 'kind'])
     .execute()
 }
 

@@ -127,6 +127,20 @@ export interface Tables {
     closed_at: string | null
     closed_why: string | null
   }
+  /** What a host is made of, as it told last. Primary key (agent_id, kind, key). */
+  inventory_items: {
+    agent_id: string
+    kind: string
+    key: string
+    label: string
+    facts: Json<'InventoryFacts'>
+    /** The whole telling that it was part of last; empty: it came or changed since. */
+    snapshot: string
+    first_seen_at: string
+    changed_at: string
+  }
+  /** The last whole telling. Primary key (agent_id, kind). */
+  inventory_kinds: { agent_id: string; kind: string; told_at: string; is_whole: Flag; why: string | null }
   /** Recordings that were or are being taken in. The same file for the same host is one, `attempt` 0, until somebody asks for it again. */
   imports: {
     id: string
