@@ -15,8 +15,8 @@ const ESCAPED_SURROGATE = /\\u[dD][89a-fA-F]/
 
 export interface TakenLine {
   readonly event: Event
-  /** The text, where every value stands in it as it is: ASCII without escapes. */
-  readonly plain: string | undefined
+  /** ASCII without escapes: every value stands in the line as it is. */
+  readonly isPlain: boolean
 }
 
 const BACKSLASH = 0x5c
@@ -38,7 +38,7 @@ export function takeLine(line: Uint8Array, suspicious: boolean): TakenLine | und
   if (!eventSchema.Check(event)) return undefined
   if (escaped && ESCAPED_SURROGATE.test(text) && !isWellFormed(event)) return undefined
   const at = Date.parse(event['@timestamp'])
-  return at >= EARLIEST && at < LATEST ? { event, plain: ascii && !escaped ? text : undefined } : undefined
+  return at >= EARLIEST && at < LATEST ? { event, isPlain: ascii && !escaped } : undefined
 }
 
 /** Whether an opening bracket lies deeper than any event may be; brackets in strings do not count. */

@@ -35,8 +35,8 @@ export function lowerCase(text: string): string {
 }
 
 export class EventView {
-  /** The JSON text of the event, where the caller has it. */
-  json: string | undefined
+  /** Text that holds every value of the event, where the caller has it. */
+  whole: Uint8Array | undefined
   #event: SigmaEvent = {}
   /** The part of it that keywords are looked for in. */
   #searched: SigmaEvent = {}
@@ -67,10 +67,10 @@ export class EventView {
   }
 
   /** `accessors`: one a field, for the shape of this event. */
-  look(event: SigmaEvent, accessors: readonly Accessor[], json?: string): void {
+  look(event: SigmaEvent, accessors: readonly Accessor[], whole?: Uint8Array): void {
     this.#event = event
     this.#searched = searchedOf(event)
-    this.json = json
+    this.whole = whole
     this.#accessors = accessors
     this.#turn = this.#turn === 0xffff_ffff ? this.#restart() : this.#turn + 1
   }

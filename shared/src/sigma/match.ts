@@ -26,13 +26,13 @@ export class PlanMatcher {
     this.#view = new EventView(parts.fields)
   }
 
-  match(event: unknown, json?: string): readonly RuleMatch[] {
+  match(event: unknown, whole?: Uint8Array): readonly RuleMatch[] {
     if (typeof event !== 'object' || event === null || Array.isArray(event)) return NOTHING
     const record = recordedOf(event as SigmaEvent)
     const source = this.#recogniser.sourceOf(record)
     const route = this.#routes.get(source) ?? this.#makeRoute(source)
     if (route.empty) return NOTHING
-    this.#view.look(record, this.#parts.accessorsOf(source.shape), json)
+    this.#view.look(record, this.#parts.accessorsOf(source.shape), whole)
     return route.run(this.#view)
   }
 

@@ -65,12 +65,13 @@ describe('plans', () => {
 })
 
 describe('keywords', () => {
-  const words = ['/dev/tcp/', 'rootkit', 'bash -i >&', 'mimikatz', 'no packet from']
+  const words = ['/dev/tcp/', 'rootkit', 'bash -i >&', 'mimikatz', 'no packet from', 'scp ']
   const text = words
     .map((word, n) => `title: k${n}\nlogsource: { product: linux }\ndetection: { k: ['${word}'], condition: k }\n`)
     .join('---\n')
   const plan = compilePlan(parseRules([{ file: 'k.yml', text }]).rules)
-  const titles = (event: unknown, json?: string) => plan.match(event, json).map(({ rule }) => rule.title)
+  const titles = (event: unknown, json?: string) =>
+    plan.match(event, json === undefined ? undefined : Buffer.from(json)).map(({ rule }) => rule.title)
 
   it('are found in the text of an event as they are in its values, wherever they stand', () => {
     const piece = fc.constantFrom(...words, 'ROOTKIT', '/dev/tc', 'p/', 'x', ' ', 'bash -i >', '& ', 'nopacketfrom')

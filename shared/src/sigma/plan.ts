@@ -42,10 +42,10 @@ export interface RulePlan {
   readonly refused: readonly RuleRefusal[]
   /**
    * Every rule that matches, in the order given. Not to be called again from inside itself; anything but an object matches nothing.
-   * `json`: the text that the event was parsed from, where it is at hand, for speed. Only one in ASCII and without a backslash, so
-   * that every value of the event stands in it as it is.
+   * `whole`: for speed, a text in ASCII in which every value of the event stands as it is, such as the JSON that it was parsed from
+   * when nothing in it is escaped.
    */
-  match(event: unknown, json?: string): readonly RuleMatch[]
+  match(event: unknown, whole?: Uint8Array): readonly RuleMatch[]
 }
 
 export function compilePlan(rules: readonly SigmaRule[], options: PlanOptions = {}): RulePlan {
@@ -77,7 +77,7 @@ export function compilePlan(rules: readonly SigmaRule[], options: PlanOptions = 
     )
   }
   const matcher = new PlanMatcher(partsOf(compiled, fields, options.anyLogSource ?? false))
-  return { rules: compiled.map(({ rule }) => rule), refused, match: (event, json) => matcher.match(event, json) }
+  return { rules: compiled.map(({ rule }) => rule), refused, match: (event, whole) => matcher.match(event, whole) }
 }
 
 interface Prepared {

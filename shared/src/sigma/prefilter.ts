@@ -61,7 +61,7 @@ const IN_NUMBERS = /^[-+.\de]*$|^[-infty]*$/
 const ASCII = /^[\0-\x7f]*$/
 
 /**
- * The JSON text of an event, where the caller has it, searched in one go instead of value by value: what is in a value is in the text.
+ * The text of an event, where the caller has it, searched in one go instead of value by value: what is in a value is in the text.
  * It also finds names of fields and texts across values, so it proposes more, never less; where that is too much, it is left for a while.
  */
 function textScan(literals: ReadonlyMap<string, readonly number[]>, byLeaf: Scan): Scan {
@@ -77,14 +77,14 @@ function textScan(literals: ReadonlyMap<string, readonly number[]>, byLeaf: Scan
   let proposed = 0
   let paused = 0
   return (view, propose) => {
-    const { json } = view
-    if (json === undefined) return byLeaf(view, propose)
+    const { whole } = view
+    if (whole === undefined) return byLeaf(view, propose)
     if (paused > 0) {
       paused--
       return byLeaf(view, propose)
     }
     let found = false
-    search.scan(json, (literal) => {
+    search.scan(whole, (literal) => {
       found = true
       for (const rule of rules[literal] as readonly number[]) propose(rule)
     })

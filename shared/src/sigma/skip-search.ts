@@ -4,10 +4,31 @@
  */
 
 /** Windows that move less are no faster than an automaton. */
-export const SHORTEST = 5
+export const SHORTEST = 3
+/** A few short ones would hold up all others, so they are looked for by themselves. */
+const LONG = 8
 const TABLE = 4_096
 
 export class SkipSearch {
+  readonly #parts: readonly { readonly windows: Windows; readonly numbers: readonly number[] }[]
+
+  /** Each literal: ASCII, lower case, at least `SHORTEST` characters. */
+  constructor(literals: readonly string[]) {
+    const numbers = literals.map((_, number) => number)
+    const isLong = (number: number) => (literals[number] as string).length >= LONG
+    const groups = [numbers.filter(isLong), numbers.filter((number) => !isLong(number))]
+    this.#parts = groups
+      .filter((group) => group.length > 0)
+      .map((group) => ({ windows: new Windows(group.map((number) => literals[number] as string)), numbers: group }))
+  }
+
+  /** Calls `hit` for every place of every literal. Capitals count as small letters. `text`: ASCII, byte by byte. */
+  scan(text: Uint8Array, hit: (literal: number) => void): void {
+    for (const { windows, numbers } of this.#parts) windows.scan(text, (place) => hit(numbers[place] as number))
+  }
+}
+
+class Windows {
   readonly #window: number
   /** By the hash of two characters: how far the window may move. */
   readonly #shift = new Uint8Array(TABLE)
@@ -16,7 +37,6 @@ export class SkipSearch {
   readonly #literals: readonly string[]
   readonly #lower = new Uint8Array(128)
 
-  /** Each literal: ASCII, lower case, at least `SHORTEST` characters. */
   constructor(literals: readonly string[]) {
     for (let code = 0; code < 128; code++) this.#lower[code] = code >= 0x41 && code <= 0x5a ? code + 0x20 : code
     this.#literals = literals
@@ -34,15 +54,17 @@ export class SkipSearch {
     for (const [hash, numbers] of here) this.#here[hash] = numbers
   }
 
-  /** Calls `hit` for every place of every literal. Capitals count as small letters. `text`: ASCII. */
-  scan(text: string, hit: (literal: number) => void): void {
+  scan(text: Uint8Array, hit: (literal: number) => void): void {
     const shift = this.#shift
     const lower = this.#lower
     const window = this.#window
     const { length } = text
     let end = window - 1
     while (end < length) {
-      const hash = hashOf(lower[text.charCodeAt(end - 1) & 127] as number, lower[text.charCodeAt(end) & 127] as number)
+      const hash = hashOf(
+        lower[(text[end - 1] as number) & 127] as number,
+        lower[(text[end] as number) & 127] as number,
+      )
       const far = shift[hash] as number
       if (far > 0) {
         end += far
@@ -55,10 +77,10 @@ export class SkipSearch {
     }
   }
 
-  #liesAt(literal: string, text: string, start: number): boolean {
+  #liesAt(literal: string, text: Uint8Array, start: number): boolean {
     if (start + literal.length > text.length) return false
     for (let index = 0; index < literal.length; index++) {
-      if ((this.#lower[text.charCodeAt(start + index) & 127] as number) !== literal.charCodeAt(index)) return false
+      if ((this.#lower[(text[start + index] as number) & 127] as number) !== literal.charCodeAt(index)) return false
     }
     return true
   }

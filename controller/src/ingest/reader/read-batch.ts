@@ -7,6 +7,7 @@ import type { Event } from '@firebreak/shared/events/event.ts'
 import { compilePlan, type RulePlan } from '@firebreak/shared/sigma/plan.ts'
 import type { SigmaFilter, SigmaRule } from '@firebreak/shared/sigma/rule.ts'
 import { type BatchHeader, batchLines, batchSequence, type FrameRefusal } from '@firebreak/shared/wire/frame.ts'
+import { WIRE } from '@firebreak/shared/wire/limits.ts'
 import type { StoredEvent } from '../../store/telemetry/telemetry-store.ts'
 import { type BatchOrigin, storedEvent, takeLine } from '../event-lines.ts'
 
@@ -41,8 +42,8 @@ export interface ScreenRules {
   readonly filters: readonly SigmaFilter[]
 }
 
-/** Says whether detection has to look at an event. `plain`: its own JSON text, where that is ASCII without escapes, with every value in it. */
-export type Screen = (event: Event, plain: string | undefined) => boolean
+/** Says whether detection has to look at an event. `whole`: ASCII in which every value of it stands as it is, where there is such a text. */
+export type Screen = (event: Event, whole: Uint8Array | undefined) => boolean
 
 /**
  * A screen only chooses: what matches is matched again where signals are made, so that rules that fail on an event are named and
@@ -51,9 +52,9 @@ export type Screen = (event: Event, plain: string | undefined) => boolean
 export function screenOf(rules: ScreenRules | undefined): Screen {
   if (rules === undefined) return () => true
   const plan: RulePlan = compilePlan(rules.rules, { filters: rules.filters })
-  return (event, plain) => {
+  return (event, whole) => {
     try {
-      return plan.match(event, plain).length > 0
+      return plan.match(event, whole).length > 0
     } catch {
       return true // detection tries its rules one by one and names the one that failed
     }
@@ -77,10 +78,7 @@ export function readBatch({ origin, header, body }: BatchToRead, screen: Screen)
     }
     sound.push(line)
     const stored = storedEvent(origin, seq, taken.event)
-    const { plain } = taken
-    // With what the controller added: keywords are looked for in every value.
-    const whole = plain === undefined ? undefined : `${plain} ${stored.event.event.id} ${origin.receivedAt}`
-    if (screen(stored.event, whole)) noticed.push(stored)
+    if (screen(stored.event, taken.isPlain ? withOurs(line, stored) : undefined)) noticed.push(stored)
   }
   if (invalid.length === 0) return { ok: true, text: wholeOf(lines.value), events: sound.length, invalid, noticed }
   const text = joined(sound)
@@ -89,6 +87,15 @@ export function readBatch({ origin, header, body }: BatchToRead, screen: Screen)
 
 export function compress(text: Uint8Array): Uint8Array {
   return zstdCompressSync(text, { params: { [constants.ZSTD_c_compressionLevel]: 1 } })
+}
+
+const scratch = Buffer.alloc(WIRE.maxEventBytes + 1_024)
+
+/** The line with what the controller added to the event: keywords are looked for in every value. Good until the next call. */
+function withOurs(line: Uint8Array, { event }: StoredEvent): Uint8Array {
+  scratch.set(line)
+  const length = scratch.write(` ${event.event.id} ${event.event.ingested}`, line.length, 'latin1')
+  return scratch.subarray(0, line.length + length)
 }
 
 /** The lines are cut out of one piece of memory, which is the text. */
