@@ -95,6 +95,8 @@ export class FakeController {
   /** `class:epoch:seq` → message of the event, or the reason of the gap. */
   readonly stored = new Map<string, string>()
   readonly cursors = new Map<string, number>()
+  /** What came, in order. */
+  readonly frames: ('batch' | AgentMessage['t'])[] = []
   readonly receipts: Receipt[] = []
   readonly statuses: Message<'status'>[] = []
   /** Messages that came before a handshake was whole, as JSON text: what an impostor could have seen. */
@@ -102,6 +104,8 @@ export class FakeController {
   sessions: LiveAgent[] = []
   connections = 0
   #receiptSeq = 0
+  /** As each batch said, by its place and its last number. */
+  readonly #chains = new Map<string, number | undefined>()
   #server: Server | undefined
   #seq = 0
   #listeners = new Set<() => void>()
@@ -340,7 +344,8 @@ export class FakeController {
     const live: LiveAgent = { agentId: hello.agent_id, session, hello, socket, startedAt: performance.now() }
     const cursors = [...this.cursors].map(([place, seq]) => {
       const [name, epoch] = place.split('|')
-      return { class: name as EventClass, epoch: epoch ?? '', seq }
+      const chain = this.#chains.get(`${place}|${seq}`)
+      return { class: name as EventClass, epoch: epoch ?? '', seq, ...(chain === undefined ? {} : { chain }) }
     })
     const { credit } = this.behaviour
     socket.send(
@@ -379,6 +384,7 @@ export class FakeController {
     if (!frame.ok) throw new Error(frame.why)
     const publicKey = this.agents.get(live.agentId) ?? new Uint8Array()
     if (frame.value.kind === 'batch') {
+      this.frames.push('batch')
       const { header, headerBytes, body, signature } = frame.value.batch
       if (!verifierOf(publicKey)?.(batchMessage(live.session, headerBytes, body), signature))
         throw new Error('batch signature')
@@ -393,11 +399,13 @@ export class FakeController {
       for (const gap of header.gaps)
         for (let seq = gap.from; seq <= gap.to; seq++) this.stored.set(`${place}|${seq}`, gap.reason)
       this.cursors.set(place, Math.max(this.cursors.get(place) ?? 0, header.last_seq))
+      this.#chains.set(`${place}|${header.last_seq}`, header.chain)
       if (this.behaviour.acks)
         live.socket.send(encodeControl({ t: 'ack', epoch: header.epoch, class: header.class, seq: header.last_seq }))
       return
     }
     const { message } = messageOf(data)
+    this.frames.push(message.t)
     if (message.t === 'status') this.statuses.push(message)
     else if (message.t === 'receipt') this.#takeReceipt(live, message.envelope, publicKey)
     else if (message.t === 'confirm') this.#confirm(live, message.nonce)

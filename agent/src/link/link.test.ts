@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { systemClock } from '@firebreak/shared/clock.ts'
 import { RECEIPT_PAYLOAD_TYPE } from '@firebreak/shared/commands/command.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
 import { type Envelope, seal } from '@firebreak/shared/trust/dsse.ts'
-import { CLOSE } from '@firebreak/shared/wire/limits.ts'
+import { CLOSE, WIRE } from '@firebreak/shared/wire/limits.ts'
 import { MiB } from '@firebreak/shared/wire/units.ts'
 import { afterEach, expect, it } from 'vitest'
 import { temporaryFolder } from '../disk/temporary-folder.fake.ts'
@@ -414,3 +415,48 @@ it('sends receipts in order, again after a lost connection, and never more at on
   expect(there.receipts.map((receipt) => receipt.receipt_seq)).toEqual(Array.from({ length: 100 }, (_, i) => i + 1))
   await expect.poll(() => outbox.ackedUpTo()).toBe(100)
 })
+
+it('lets receipts and confirmations pass a full backlog: no more than the window of batches is ever before them', async () => {
+  const there = await controller()
+  const stateDir = await joined(there)
+  const spool = openSpool(
+    { clock: systemClock, log: silentLog, folder: join(stateDir, 'spool') },
+    { max_bytes: 128 * MiB, segment_bytes: 4 * MiB, max_age_hours: 72, min_free_percent: 0 },
+  )
+  // 64 MB that do not get smaller on the wire.
+  for (let i = 0; i < 2_200; i++) {
+    spool.event(event(randomBytes(22_500).toString('base64')))
+    if (i % 100 === 0) spool.flush()
+  }
+  await spool.sync()
+  const outbox = outboxOf(stateDir, 20)
+  let released = 0
+  let ring = () => {}
+  const slowly: Outbox = {
+    ...outbox,
+    after: (seq) => outbox.after(seq).filter((receipt) => receipt.seq <= released),
+    onNew(listener) {
+      ring = listener
+    },
+  }
+  const { link } = connect(stateDir, { spool, outbox: slowly })
+  await there.until(() => there.frames.includes('batch'))
+  const before: number[] = []
+  const times: number[] = []
+  while (released < 20) {
+    const batches = there.frames.filter((frame) => frame === 'batch').length
+    const start = performance.now()
+    released++
+    ring()
+    await there.until(() => there.receipts.length === released)
+    times.push(performance.now() - start)
+    const at = there.frames.lastIndexOf('receipt')
+    before.push(there.frames.slice(0, at).filter((frame) => frame === 'batch').length - batches)
+    const confirmed = await link.confirm(2_000)
+    expect(confirmed.ok).toBe(true)
+  }
+  // It was measured while there was a backlog, and not after it.
+  expect(spool.hasUnsent('process')).toBe(true)
+  expect(Math.max(...before)).toBeLessThanOrEqual(WIRE.maxBatchesInFlight)
+  expect(times.sort((a, b) => a - b)[10]).toBeLessThan(500)
+}, 30_000)

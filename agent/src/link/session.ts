@@ -56,8 +56,8 @@ export interface SessionEnd {
   readonly why: string
 }
 
-/** Classes whose events may be the start of an attack wait at most this long for company. */
-const URGENT_FLUSH_MS = 10
+/** Classes whose events may be the start of an attack wait at most this long for company. A batch costs as much as ten events. */
+const URGENT_FLUSH_MS = 5
 const BULK_FLUSH_MS = 50
 const URGENT: ReadonlySet<EventClass> = new Set(['alert', 'process', 'authentication'])
 /** Places in the window that only urgent classes may take. */

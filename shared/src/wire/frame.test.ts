@@ -1,4 +1,4 @@
-import { zstdCompressSync } from 'node:zlib'
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { generateSeed, signingKeyOf, verify } from '../trust/ed25519.ts'
@@ -12,6 +12,7 @@ import {
   encodeCommand,
   encodeControl,
   type SealedBatch,
+  zstdStored,
 } from './frame.ts'
 import { WIRE } from './limits.ts'
 
@@ -43,6 +44,13 @@ describe('frames', () => {
       expect(
         decoded.ok && decoded.value.kind === 'control' && JSON.parse(Buffer.from(decoded.value.bytes).toString()),
       ).toEqual({ t: 'confirm', nonce })
+    }
+  })
+
+  it('carry what is small as zstd without the work of compressing it', () => {
+    for (const length of [0, 1, 255, 256, 257, 4_095, 65_535]) {
+      const content = Buffer.alloc(length, 'event ')
+      expect(zstdDecompressSync(zstdStored(content)).equals(content)).toBe(true)
     }
   })
 

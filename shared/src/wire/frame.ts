@@ -19,6 +19,8 @@ const ZSTD = 2
 const BATCH = 3
 const COMMAND = 4
 const COMPRESS_FROM_BYTES = 1_024
+/** Below it the making of a compressor costs more than all else that is done for a batch. */
+const COMPRESS_BATCH_FROM_BYTES = 4 * 1_024
 const SIGNATURE_BYTES = 64
 const BATCH_PAYLOAD_TYPE = 'application/vnd.firebreak.batch'
 
@@ -115,14 +117,29 @@ export function encodeBatch(
   sign: (message: Uint8Array) => Uint8Array,
 ): Uint8Array {
   const newline = Buffer.of(0x0a)
-  const body = zstdCompressSync(Buffer.concat(lines.flatMap((line) => [line, newline])), {
-    params: { [constants.ZSTD_c_compressionLevel]: 1 },
-  })
+  const text = Buffer.concat(lines.flatMap((line) => [line, newline]))
+  const body =
+    text.length < COMPRESS_BATCH_FROM_BYTES
+      ? zstdStored(text)
+      : zstdCompressSync(text, { params: { [constants.ZSTD_c_compressionLevel]: 1 } })
   const headerBytes = Buffer.from(JSON.stringify(header))
   const lead = Buffer.alloc(5)
   lead[0] = BATCH
   lead.writeUInt32BE(headerBytes.length, 1)
   return Buffer.concat([lead, headerBytes, sign(batchMessage(session, headerBytes, body)), body])
+}
+
+/** A zstd frame of one raw block: what is small is not worth a compressor (RFC 8878, 3.1.1 and 3.1.1.2.2). Up to 64 KiB. */
+export function zstdStored(content: Uint8Array): Uint8Array {
+  const { length } = content
+  const frame = Buffer.allocUnsafe(length + 10)
+  frame.writeUInt32LE(0xfd2f_b528, 0)
+  // A single segment; its size takes one byte, or two with 256 less.
+  frame[4] = length < 256 ? 0x20 : 0x60
+  let at = length < 256 ? frame.writeUInt8(length, 5) : frame.writeUInt16LE(length - 256, 5)
+  at = frame.writeUIntLE((length << 3) | 1, at, 3)
+  frame.set(content, at)
+  return frame.subarray(0, at + length)
 }
 
 /** What an agent signs of a batch: the connection, the header and the compressed body. */

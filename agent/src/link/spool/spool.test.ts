@@ -57,7 +57,7 @@ it('loses nothing that was written when the process is killed', async () => {
   const path = temporaryFolder()
   const spool = open(path)
   for (let i = 1; i <= 50; i++) spool.event(event('alert', `a${i}`))
-  await new Promise((resolve) => setImmediate(resolve))
+  await new Promise((resolve) => setTimeout(resolve, 20))
   const killed = temporaryFolder()
   cpSync(path, killed, { recursive: true })
   const after = open(killed)
@@ -345,7 +345,7 @@ it('through any mixture of events, losses, acks, broken connections, kills and t
         else if (step.do === 'send') await send(made % 3 !== 0)
         else if (step.do === 'disconnect') await spool.resume([])
         else {
-          await new Promise((resolve) => setImmediate(resolve))
+          spool.flush()
           const next = temporaryFolder()
           cpSync(path, next, { recursive: true })
           const old = spool

@@ -75,6 +75,8 @@ export interface Spool extends Emit {
 }
 
 const BATCH_BYTES = 256 * KiB
+/** Nobody asks for it sooner: what is appended within so much is one write. */
+const WRITE_WAIT_MS = 5
 const SYNC_INTERVAL_MS = 200
 const SYNC_BYTES = 1 * MiB
 const UPKEEP_MS = 10_000
@@ -108,7 +110,7 @@ class DiskSpool implements Spool {
   readonly #stopping = new AbortController()
   #epoch: string
   #streams: ReadonlyMap<EventClass, Stream>
-  #writeDue = false
+  #writeTimer: NodeJS.Timeout | undefined
   #unsyncedBytes = 0
   #unmeasuredBytes = 0
   #syncTimer: NodeJS.Timeout | undefined
@@ -186,7 +188,7 @@ class DiskSpool implements Spool {
   }
 
   flush(): void {
-    if (this.#writeDue) this.#write()
+    if (this.#writeTimer !== undefined) this.#write()
   }
 
   async sync(): Promise<void> {
@@ -258,17 +260,15 @@ class DiskSpool implements Spool {
   }
 
   #appended(eventClass: EventClass): void {
-    if (!this.#writeDue) {
-      this.#writeDue = true
-      setImmediate(() => this.flush())
-    }
+    this.#writeTimer ??= setTimeout(() => this.flush(), WRITE_WAIT_MS).unref()
     if (this.#syncTimer === undefined && !this.#stopping.signal.aborted)
       this.#syncTimer = setTimeout(() => this.#syncInBackground(), SYNC_INTERVAL_MS).unref()
     for (const listener of this.#listeners) listener(eventClass)
   }
 
   #write(): void {
-    this.#writeDue = false
+    clearTimeout(this.#writeTimer)
+    this.#writeTimer = undefined
     for (const stream of this.#streams.values()) stream.write()
     this.#guard(() => {
       if (this.#unmeasuredBytes >= MEASURE_BYTES) this.#measure()
