@@ -14,6 +14,7 @@ import { DetectConfig } from './detect/detect-config.ts'
 import { GatewayConfig } from './gateway/gateway-config.ts'
 import { IngestConfig } from './ingest/ingest-config.ts'
 import { RespondConfig } from './respond/respond-config.ts'
+import { SearchConfig } from './search/search-config.ts'
 import { TriageConfig } from './triage/triage-config.ts'
 
 export const Config = Type.Object(
@@ -35,6 +36,7 @@ export const Config = Type.Object(
     coverage: CoverageConfig,
     triage: TriageConfig,
     respond: RespondConfig,
+    search: SearchConfig,
   },
   { additionalProperties: false, description: 'Configuration of a Firebreak controller.' },
 )

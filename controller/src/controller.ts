@@ -35,6 +35,7 @@ import type { OrdersRoom } from './orders/index.ts'
 import { createOrders } from './orders/orders-room.ts'
 import type { Respond } from './respond/index.ts'
 import { createRespond } from './respond/respond.ts'
+import { createSearch } from './search/search.ts'
 import { createMemoryBus } from './store/bus/memory-bus.ts'
 import { openStateStore } from './store/state/sqlite-store.ts'
 import { lockStateDir } from './store/state/state-lock.ts'
@@ -134,6 +135,7 @@ async function wire(
     clock,
     state,
     telemetry,
+    search: createSearch(telemetry, config.search),
     bus,
     orders,
     audit,

@@ -10,6 +10,7 @@ export const RIGHTS = [
   'commands:read',
   'commands:run',
   'events:read',
+  'events:export',
   'rules:read',
   'audit:read',
   'system:read',
@@ -25,7 +26,7 @@ const VIEWER = [
   'rules:read',
   'system:read',
 ] as const satisfies readonly Right[]
-const ANALYST = [...VIEWER, 'incidents:write', 'audit:read'] as const satisfies readonly Right[]
+const ANALYST = [...VIEWER, 'incidents:write', 'events:export', 'audit:read'] as const satisfies readonly Right[]
 const RESPONDER = [...ANALYST, 'commands:run'] as const satisfies readonly Right[]
 const ENGINEER = [...RESPONDER, 'fleet:write', 'fleet:enrol'] as const satisfies readonly Right[]
 

@@ -54,7 +54,11 @@ export const ROUTE_RIGHTS = {
   'GET /api/v1/commands/:id/release-code': 'admin',
 
   'GET /api/v1/events': 'events:read',
+  'GET /api/v1/events/fields': 'events:read',
+  'GET /api/v1/events/tree': 'events:read',
+  'GET /api/v1/events/seen': 'events:read',
   'GET /api/v1/events/prevalence': 'events:read',
+  'GET /api/v1/events/export': 'events:export',
   'GET /api/v1/rules': 'rules:read',
   'GET /api/v1/rules/:id/coverage': 'rules:read',
 

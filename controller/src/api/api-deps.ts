@@ -9,6 +9,7 @@ import type { Detect } from '../detect/index.ts'
 import type { Fleet, JoinTokens } from '../fleet/index.ts'
 import type { Orders, ReleaseCodes } from '../orders/index.ts'
 import type { Respond } from '../respond/index.ts'
+import type { Search } from '../search/index.ts'
 import type { Bus } from '../store/bus/bus.ts'
 import type { StateStore } from '../store/state/state-store.ts'
 import type { TelemetryStore } from '../store/telemetry/telemetry-store.ts'
@@ -19,6 +20,7 @@ export interface ApiDeps {
   readonly log: FastifyBaseLogger
   readonly state: StateStore
   readonly telemetry: TelemetryStore
+  readonly search: Search
   readonly bus: Bus
   readonly orders: Orders
   readonly audit: AuditLog

@@ -24,6 +24,8 @@ import { fleetMetrics } from '../fleet/log-names.ts'
 import { roomLog } from '../log.ts'
 import { ROLES, type Role } from '../orders/orders.ts'
 import { createOrders } from '../orders/orders-room.ts'
+import { SearchConfig } from '../search/search-config.ts'
+import { createSearch } from '../search/search.ts'
 import { createMemoryBus } from '../store/bus/memory-bus.ts'
 import { openStateStore } from '../store/state/sqlite-store.ts'
 import type { Tables } from '../store/state/tables.ts'
@@ -78,6 +80,7 @@ export async function startApi(changes: Changes = {}) {
     audit,
     tokens,
     telemetry,
+    search: createSearch(telemetry, Value.Default(SearchConfig, {}) as SearchConfig),
     orders,
     releaseCodes: orders.releaseCodes,
     fleet: createFleet({ ...room, metrics: fleetMetrics(metrics), coverage, explained: async () => {} }),

@@ -14,6 +14,9 @@ import type { ApiDeps } from './api-deps.ts'
 import { auditRoutes } from './audit.ts'
 import { guardRoutes } from './authenticate.ts'
 import { commandRoutes } from './commands.ts'
+import { eventExportRoutes } from './event-export.ts'
+import { eventSightingRoutes } from './event-sightings.ts'
+import { eventTreeRoutes } from './event-tree.ts'
 import { eventRoutes } from './events.ts'
 import { answerFailures } from './failures.ts'
 import { healthRoutes } from './health.ts'
@@ -67,6 +70,9 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
     runRoutes,
     commandRoutes,
     eventRoutes,
+    eventTreeRoutes,
+    eventSightingRoutes,
+    eventExportRoutes,
     ruleRoutes,
     playbookRoutes,
     verdictRoutes,

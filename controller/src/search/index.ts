@@ -1,0 +1,1 @@
+export type { Search, SearchRefusal } from './search.ts'
