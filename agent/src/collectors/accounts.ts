@@ -7,19 +7,13 @@ import { textOfBytes } from './escaped-bytes.ts'
 const CHECK_MS = 1_000
 const MAX_FILE_BYTES = 8 * MiB
 
-export interface Account {
+interface Account {
   readonly uid: string
   readonly name: string
   readonly gid: string
   readonly home: string
   readonly shell: string
 }
-export interface Group {
-  readonly gid: string
-  readonly name: string
-  readonly members: readonly string[]
-}
-
 /** Names of the numbers in /etc/passwd; read again when the file changed, looked at once a second at most. Directory services are not asked. */
 export class AccountNames {
   readonly #path: string
@@ -61,7 +55,7 @@ export function versionOf(path: string): string {
 }
 
 /** passwd(5). A line that is not one is skipped; no file gives none. */
-export function readAccounts(path: string): Account[] {
+function readAccounts(path: string): Account[] {
   const accounts: Account[] = []
   for (const line of linesOf(path)) {
     const [name, , uid, gid, , home, shell] = line.split(':')
@@ -69,17 +63,6 @@ export function readAccounts(path: string): Account[] {
     accounts.push({ name, uid, gid, home: home ?? '', shell: shell ?? '' })
   }
   return accounts
-}
-
-/** group(5). */
-export function readGroups(path: string): Group[] {
-  const groups: Group[] = []
-  for (const line of linesOf(path)) {
-    const [name, , gid, members] = line.split(':')
-    if (!name || !isNumber(gid)) continue
-    groups.push({ name, gid, members: members ? members.split(',') : [] })
-  }
-  return groups
 }
 
 function linesOf(path: string): string[] {

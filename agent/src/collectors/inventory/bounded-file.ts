@@ -3,7 +3,7 @@
  * arm it), no more than the limit is read, and a file that changes meanwhile is read again.
  */
 import { constants } from 'node:fs'
-import { type FileHandle, lstat, open, readdir, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Result, ok, refuse } from '@firebreak/shared/result.ts'
 import { textOfBytes } from '../escaped-bytes.ts'
@@ -101,14 +101,6 @@ export async function stampOfFolder(path: string, limit: number): Promise<string
   const { names } = await listFolder(path, limit)
   const stamps = await Promise.all(names.map((name) => stampOf(join(path, name))))
   return [await stampOf(path), ...stamps].join('|')
-}
-
-export async function isLink(path: string): Promise<boolean> {
-  try {
-    return (await lstat(path)).isSymbolicLink()
-  } catch {
-    return false
-  }
 }
 
 function refuseOf(

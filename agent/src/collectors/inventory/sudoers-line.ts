@@ -9,8 +9,7 @@ export interface SudoRule {
   readonly command: string
 }
 
-export const ALIAS_KINDS = ['User', 'Runas', 'Host', 'Cmnd'] as const
-export type AliasKind = (typeof ALIAS_KINDS)[number]
+export type AliasKind = 'User' | 'Runas' | 'Host' | 'Cmnd'
 /** `Kind:NAME` to its members. */
 export type Aliases = Map<string, readonly string[]>
 

@@ -59,7 +59,7 @@ export async function readAccounts(root: string): Promise<{ accounts: Account[];
   return { accounts, troubles: malformed > 0 ? [`${malformed} lines of /etc/passwd are no accounts`] : [] }
 }
 
-export function isLoginShell(shell: string): boolean {
+function isLoginShell(shell: string): boolean {
   return !NO_SHELLS.has(shell.slice(shell.lastIndexOf('/') + 1))
 }
 
