@@ -51,6 +51,7 @@ struct forwarder {
 	__u64 forwarded[FB_CLASSES];
 	__u64 left_out[FB_CLASSES]; /* spelled paths that turned out not to be watched */
 	__u64 next_stats_ns;
+	__u64 last_record_ns;
 };
 
 static struct forwarder forwarder;
@@ -298,67 +299,93 @@ static void drop_privileges(void)
 		fprintf(stderr, "firebreak-sensor: privileges could not be dropped: %s\n", strerror(errno));
 }
 
-static void pause_us(__u32 us)
+/* Reads and follows stdin. -1: go on; else the status to end with. */
+static int listen(struct forwarder *f)
 {
-	const struct timespec time = { .tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000l };
+	const char *why;
+	int error;
 
-	if (us > 0)
-		nanosleep(&time, NULL);
+	switch (input_read(&f->input, STDIN_FILENO, &f->configuration, f->incoming, &why)) {
+	case INPUT_ENDED:
+		return EXIT_SUCCESS;
+	case INPUT_WRONG:
+		fprintf(stderr, "firebreak-sensor: wrong configuration: %s\n", why);
+		return ENDS_WRONG_INPUT;
+	case INPUT_WAITING:
+		return -1;
+	case INPUT_CONFIGURED:
+		break;
+	}
+	/* The answer needs an empty batch: what is on its way goes first. */
+	while ((error = output_write(&f->output, STDOUT_FILENO)) == EAGAIN) {
+		struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+		poll(&out, 1, -1);
+	}
+	if (error)
+		return EXIT_FAILURE;
+	configure(f);
+	return -1;
+}
+
+/* How many records may be late by when nobody woke the forwarder: a program in the kernel may have looked at `quiet` just before. */
+#define LOOK_AGAIN_MS 20
+/* Pauses without a record after which it is worth to be woken. */
+#define PAUSES 4
+
+/* Waits for something to do; true when stdin is it. */
+static bool wait_for_work(struct forwarder *f, bool blocked)
+{
+	struct fb_settings *settings = &f->programs.skeleton->bss->settings;
+	__u64 now = clock_ns(CLOCK_MONOTONIC), pause_ns = f->configuration.coalesce_us * 1000ull, until_stats;
+	struct pollfd polled[] = {
+		{ .fd = STDIN_FILENO, .events = POLLIN },
+		{ .fd = blocked ? STDOUT_FILENO : -1, .events = POLLOUT },
+		/* While the reader is slow the rings fill, and the kernel counts what does not fit. */
+		{ .fd = blocked ? -1 : f->rings[RING_PROCESS].fd, .events = POLLIN },
+		{ .fd = blocked ? -1 : f->rings[RING_BULK].fd, .events = POLLIN },
+	};
+	bool was_quiet = settings->quiet;
+	int timeout = -1;
+
+	if (!blocked && now - f->last_record_ns < pause_ns * PAUSES) {
+		const struct timespec pause = { .tv_nsec = pause_ns };
+
+		settings->quiet = 1;
+		return ppoll(polled, 1, &pause, NULL) > 0;
+	}
+	__atomic_store_n(&settings->quiet, 0, __ATOMIC_SEQ_CST);
+	if (!blocked && (f->output.filled > 0 || is_waiting(f)))
+		timeout = 0;
+	else if (!blocked && f->next_stats_ns) {
+		until_stats = f->next_stats_ns <= now ? 0 : (f->next_stats_ns - now) / 1000000 + 1;
+		timeout = was_quiet && until_stats > LOOK_AGAIN_MS ? LOOK_AGAIN_MS : (int)until_stats;
+	}
+	poll(polled, 4, timeout);
+	return polled[0].revents != 0;
 }
 
 /* Until stdin ends. Returns the status to end with. */
 static int forward(struct forwarder *f)
 {
-	bool blocked = false, configured = false;
+	bool blocked = false;
 
 	for (;;) {
-		struct pollfd polled[] = {
-			{ .fd = STDIN_FILENO, .events = POLLIN },
-			{ .fd = blocked ? STDOUT_FILENO : -1, .events = POLLOUT },
-			/* While the reader is slow the rings fill, and the kernel counts what does not fit. */
-			{ .fd = blocked ? -1 : f->rings[RING_PROCESS].fd, .events = POLLIN },
-			{ .fd = blocked ? -1 : f->rings[RING_BULK].fd, .events = POLLIN },
-		};
-		__u64 now = clock_ns(CLOCK_MONOTONIC);
-		int timeout = -1;
-		const char *why;
-		int error;
+		int error, status = wait_for_work(f, blocked) ? listen(f) : -1;
 
-		if (!blocked && configured)
-			timeout = f->next_stats_ns <= now ? 0 : (f->next_stats_ns - now) / 1000000 + 1;
-		if (!blocked && (f->output.filled > 0 || is_waiting(f)))
-			timeout = 0;
-		if (poll(polled, 4, timeout) < 0 && errno != EINTR)
-			return EXIT_FAILURE;
-		if (polled[0].revents) {
-			enum input_state state = input_read(&f->input, STDIN_FILENO, &f->configuration, f->incoming, &why);
-
-			if (state == INPUT_ENDED)
-				return EXIT_SUCCESS;
-			if (state == INPUT_WRONG) {
-				fprintf(stderr, "firebreak-sensor: wrong configuration: %s\n", why);
-				return ENDS_WRONG_INPUT;
-			}
-			if (state == INPUT_CONFIGURED) {
-				/* The answer needs an empty batch: what is on its way goes first. */
-				while ((error = output_write(&f->output, STDOUT_FILENO)) == EAGAIN) {
-					struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
-					poll(&out, 1, -1);
-				}
-				if (error)
-					return EXIT_FAILURE;
-				configure(f);
-				configured = true;
-			}
-		}
+		if (status >= 0)
+			return status;
 		if (!blocked) {
+			__u64 now = clock_ns(CLOCK_MONOTONIC);
+
 			take_from(f, &f->rings[RING_PROCESS]);
 			take_from(f, &f->rings[RING_BULK]);
-			if (configured && f->next_stats_ns <= clock_ns(CLOCK_MONOTONIC) && output_has_room(&f->output)) {
+			if (f->output.filled > 0)
+				f->last_record_ns = now;
+			if (f->next_stats_ns && f->next_stats_ns <= now && output_has_room(&f->output)) {
 				set_wall_clock(f);
 				watched_refresh(&f->watched, &f->programs);
 				tell_stats(f);
-				f->next_stats_ns = clock_ns(CLOCK_MONOTONIC) + f->configuration.stats_interval_ms * 1000000ull;
+				f->next_stats_ns = now + f->configuration.stats_interval_ms * 1000000ull;
 			}
 		}
 		if (f->output.filled > 0) {
@@ -366,8 +393,6 @@ static int forward(struct forwarder *f)
 			blocked = error == EAGAIN;
 			if (error && !blocked)
 				return error == EPIPE ? EXIT_SUCCESS : EXIT_FAILURE;
-			if (!blocked)
-				pause_us(is_waiting(f) ? 0 : f->configuration.coalesce_us);
 		}
 	}
 }

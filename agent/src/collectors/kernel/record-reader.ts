@@ -38,10 +38,10 @@ export class RecordReader {
     return Number(value)
   }
 
-  /** A copy: frames are views of a buffer that is used again. */
+  /** A copy: frames are views of a buffer that is used again, and `slice` of a Buffer would be a view too. */
   bytes(length: number): Uint8Array {
     const from = this.#take(length)
-    return this.#bytes.slice(from, from + length)
+    return new Uint8Array(this.#bytes.subarray(from, from + length))
   }
 
   text(): SensorText {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { buildSensor } from '../../../sensor/build-sensor.ts'
 import { encodeSensorConfiguration, type SensorConfiguration } from './sensor-configure.ts'
 import { SensorFrames } from './sensor-frames.ts'
-import { decodeSensorRecord, type SensorRecord, type SensorStats } from './sensor-records.ts'
+import { decodeSensorRecord, SENSOR_CLASSES, type SensorRecord, type SensorStats } from './sensor-records.ts'
 
 export type RecordOf<K extends SensorRecord['kind']> = Extract<SensorRecord, { readonly kind: K }>
 
@@ -29,7 +29,6 @@ export class RunningSensor implements AsyncDisposable {
   readonly child: ChildProcess
   stderr = ''
   readonly #frames = new SensorFrames()
-  readonly #paused: { value: boolean } = { value: false }
 
   constructor(args: readonly string[] = [], command: readonly string[] = []) {
     const built = buildSensor()
@@ -56,12 +55,10 @@ export class RunningSensor implements AsyncDisposable {
 
   /** Not reading: what the agent does when it is stuck. */
   pause(): void {
-    this.#paused.value = true
     this.child.stdout?.pause()
   }
 
   resume(): void {
-    this.#paused.value = false
     this.child.stdout?.resume()
   }
 
@@ -97,15 +94,12 @@ export class RunningSensor implements AsyncDisposable {
     }
   }
 
-  /** Stats after everything that happened until now was forwarded. */
+  /** Stats after everything that the kernel had told until now was forwarded. */
   async settled(): Promise<SensorStats> {
-    const from = this.records.length
-    return await this.next(
-      'stats',
-      ({ classes }) => Object.values(classes).every((one) => one.submitted === one.forwarded),
-      from,
-      10_000,
-    )
+    const until = await this.next('stats', () => true, this.records.length)
+    const isDone = ({ classes }: SensorStats) =>
+      SENSOR_CLASSES.every((one) => classes[one].forwarded >= until.classes[one].submitted)
+    return isDone(until) ? until : await this.next('stats', isDone, this.records.indexOf(until), 10_000)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
