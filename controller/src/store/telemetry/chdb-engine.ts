@@ -5,7 +5,7 @@
 import { mkdirSync } from 'node:fs'
 import type * as Chdb from 'chdb'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
-import { type Block, type Engine, EngineFault, type Read } from './engine.ts'
+import { type Block, type Engine, EngineFault, INSERT_SETTINGS, type Read } from './engine.ts'
 import { withLiterals } from './literals.ts'
 import type { Params } from './telemetry-store.ts'
 
@@ -121,12 +121,6 @@ class ChdbEngine implements Engine {
     else this.#idle.push(reader)
   }
 }
-
-export const INSERT_SETTINGS = {
-  insert_deduplicate: 1,
-  async_insert: 0,
-  max_partitions_per_insert_block: 100,
-} as const
 
 function withSettings({ sql, params, settings }: Read): string {
   const said = Object.entries(settings).map(

@@ -144,24 +144,18 @@ class ClickhouseStore implements TelemetryStore {
 
   async seen(kind: SeenKind, wanted: string): Promise<Seen | undefined> {
     const rows = value(
-      await this.select<{ first: number; last: number; events: number; hosts: number }>({
-        sql: `select toFloat64(toUnixTimestamp64Milli(min(first))) as first, toFloat64(toUnixTimestamp64Milli(max(last))) as last,
-            toFloat64(sum(events)) as events, toFloat64(uniqMerge(hosts)) as hosts
-          from ${SEEN} where kind = {kind:String} and value = {value:String} having sum(events) > 0`,
+      await this.select<{ first_ms: number; last_ms: number; total: number; on: number }>({
+        sql: `select toFloat64(toUnixTimestamp64Milli(min(first))) as first_ms, toFloat64(toUnixTimestamp64Milli(max(last))) as last_ms,
+            toFloat64(sum(events)) as total, toFloat64(uniqMerge(hosts)) as on
+          from ${SEEN} where kind = {kind:String} and value = {value:String} having total > 0`,
         params: { kind, value: kind === 'executable' ? wanted : wanted.toLowerCase() },
       }),
     )
     const [row] = rows
     if (!row) return undefined
-    const { first, last, events, hosts } = row
-    return {
-      kind,
-      value: wanted,
-      first: new Date(first).toISOString(),
-      last: new Date(last).toISOString(),
-      events,
-      hosts,
-    }
+    const { first_ms, last_ms, total, on } = row
+    const times = { first: new Date(first_ms).toISOString(), last: new Date(last_ms).toISOString() }
+    return { kind, value: wanted, ...times, events: total, hosts: on }
   }
 
   async *export(
@@ -237,13 +231,13 @@ function wholeLimit(limit: number): number {
   return Math.max(1, Math.min(1_000_000, Math.floor(limit)))
 }
 
-function settingsOf({ timeoutMs, rows, bytes }: QueryLimits): Record<string, string | number> {
+function settingsOf({ timeoutMs, rows, bytes, memoryBytes }: QueryLimits): Record<string, string | number> {
   return {
     max_execution_time: Math.min(MAX_TIMEOUT_MS, timeoutMs ?? DEFAULT_LIMITS.timeoutMs) / 1_000,
     max_result_rows: rows ?? DEFAULT_LIMITS.rows,
     max_result_bytes: bytes ?? DEFAULT_LIMITS.bytes,
     result_overflow_mode: 'throw',
-    max_memory_usage: MAX_MEMORY_BYTES,
+    max_memory_usage: Math.min(MAX_MEMORY_BYTES, memoryBytes ?? MAX_MEMORY_BYTES),
     max_threads: READ_THREADS,
     // Texts of events are read for the rows of the answer alone.
     query_plan_max_limit_for_lazy_materialization: 10_000,

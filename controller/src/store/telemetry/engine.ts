@@ -42,3 +42,9 @@ export class EngineFault extends Error {
     this.number = number
   }
 }
+
+export const INSERT_SETTINGS = {
+  insert_deduplicate: 1,
+  async_insert: 0,
+  max_partitions_per_insert_block: '100',
+} as const

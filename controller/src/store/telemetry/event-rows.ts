@@ -55,7 +55,7 @@ const [TAB, LINE_END, RETURN, BACKSLASH] = [0x09, 0x0a, 0x0d, 0x5c]
 function escapedText(json: Uint8Array): Uint8Array {
   const text = Buffer.from(json.buffer, json.byteOffset, json.byteLength)
   const special = [BACKSLASH, TAB, RETURN, LINE_END].some((byte) => text.includes(byte))
-  return special ? Buffer.from(escaped(text.latin1Slice()), 'latin1') : text
+  return special ? Buffer.from(escaped(text.toString('latin1')), 'latin1') : text
 }
 
 function escaped(text: string): string {

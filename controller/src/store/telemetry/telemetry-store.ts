@@ -53,6 +53,8 @@ export interface QueryLimits {
   readonly rows?: number
   /** Bytes of the answer, uncompressed. Default 64 MiB. */
   readonly bytes?: number
+  /** Bytes of memory while it runs; at most 1,000,000,000, which is the default. */
+  readonly memoryBytes?: number
 }
 
 /** `too_long`: past its time; `too_much`: past memory, rows or bytes; `cancelled`: by its signal. All are the caller's to narrow or to report. */
