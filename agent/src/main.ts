@@ -11,6 +11,7 @@ import { askAgent } from './control-socket.ts'
 import { collectDiagnostics } from './diagnostics.ts'
 import { makePrivateFolder, writeAtomic } from './disk/atomic-file.ts'
 import { readHostFacts } from './facts/host-facts.ts'
+import { resetIdentity } from './identity/reset-identity.ts'
 import { AGENT_VERSION } from './identity/version.ts'
 import { openAddressBook } from './link/addresses.ts'
 import { type EnrolRefusal, enrol } from './link/enrol.ts'
@@ -67,6 +68,11 @@ function program(): Command {
     .description('Free this host from its isolation with the one-time release code.')
     .requiredOption('--code <code>', 'release code; `-` reads it from standard input')
     .action((options: { code: string }) => release(loaded(), options))
+  cli
+    .command('reset-identity')
+    .description('For a copy of another host: forget the key that both have, so that this one can join under its own.')
+    .option('--yes', 'do it; the host must be joined again afterwards')
+    .action((options: { yes?: boolean }) => forgetIdentity(loaded(), options))
   cli
     .command('check-config')
     .description('Check configuration and ceiling, and show where each value was set.')
@@ -185,6 +191,18 @@ async function release({ config }: LoadedConfig, options: { readonly code: strin
 function releaseExit(code: string): Exit {
   if (code === 'wrong_code' || code === 'too_many_tries') return EXIT.auth
   return code === 'unreachable' ? EXIT.unreachable : EXIT.failed
+}
+
+async function forgetIdentity({ config }: LoadedConfig, options: { readonly yes?: boolean }): Promise<void> {
+  if (options.yes !== true)
+    throw new Stop(EXIT.usage, 'this host will have to be joined again with a new join string; say --yes to do it')
+  const running = await askAgent(config.run_socket, { verb: 'status' }, ASK_MS)
+  if (running.ok || running.code !== 'unreachable')
+    throw new Stop(EXIT.refused, 'the agent is running; stop it first: systemctl stop firebreak-agent')
+  const reset = await resetIdentity(config.state_dir, config.spool, { clock: systemClock, log: silentLog })
+  if (!reset.ok) throw new Stop(EXIT.refused, `${reset.code}: ${reset.why}`)
+  say(`this host is not ${reset.value.agentId} any more; what belonged to it is in ${reset.value.folder}`)
+  say('join it again: firebreak-agent enroll --controller URL --join STRING')
 }
 
 function packageRemoved({ config }: LoadedConfig): void {

@@ -15,7 +15,7 @@ export interface Identity {
 
 export type IdentityRefusal = 'no_key' | 'exposed_key' | 'bad_key'
 
-const KEY_FILE = 'agent.key'
+export const KEY_FILE = 'agent.key'
 
 /** Reads the key of this host. `exposed_key`: somebody but its owner may read the file, so it may be somebody else's too. */
 export function readIdentity(stateDir: string): Result<Identity, IdentityRefusal> {

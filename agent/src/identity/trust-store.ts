@@ -31,8 +31,8 @@ export interface TrustStore {
   follow(envelope: Envelope): Result<Trust, TrustRefusal>
 }
 
-const TRUST_FILE = 'trust.json'
-const ENROLMENT_FILE = 'enrolment.json'
+export const TRUST_FILE = 'trust.json'
+export const ENROLMENT_FILE = 'enrolment.json'
 
 export function openTrustStore(stateDir: string): Result<TrustStore, TrustStoreRefusal> {
   const enrolment = readEnrolment(stateDir)

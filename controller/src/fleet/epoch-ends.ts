@@ -53,7 +53,7 @@ export async function takeRenewals(
     if (inserted.numInsertedOrUpdatedRows === 0n) continue
     if (renewal.why === 'controller_behind') continue // its counts say what this controller lost
     await explain(tx, agentId, renewal, at)
-    if (renewal.why === 'damaged' || !host.isBehind) continue
+    if ((renewal.why !== 'ahead' && renewal.why !== 'forked') || !host.isBehind) continue
     wentBack.push({ renewal, lost: await missing(tx, host, renewal, coverage) })
   }
   return wentBack

@@ -100,8 +100,9 @@ export type AgentRun = Type.Static<typeof AgentRun>
 /**
  * Why an agent began a new epoch. `ahead`: the controller knew numbers that its disk had not given out. `forked`: it knew other events
  * under the same numbers. `controller_behind`: it had forgotten numbers that it had acked. `damaged`: the numbers could not be read.
+ * `identity_reset`: the host has another key now, and its events go on under another id.
  */
-export const EPOCH_ENDS = ['ahead', 'forked', 'controller_behind', 'damaged'] as const
+export const EPOCH_ENDS = ['ahead', 'forked', 'controller_behind', 'damaged', 'identity_reset'] as const
 export type EpochEnd = (typeof EPOCH_ENDS)[number]
 
 /** An epoch of this agent that goes on in another. */

@@ -67,6 +67,8 @@ export interface Spool extends Emit {
    * new epoch begins then, with everything that was not acked.
    */
   resume(cursors: readonly Cursor[]): Promise<void>
+  /** The host gets another key: what was not acked goes on in a new epoch, under its new id. */
+  changeIdentity(): Promise<void>
   /** Of the epoch in force. */
   counts(): readonly StreamCount[]
   /** The last word on epochs that ended here. */
@@ -240,6 +242,11 @@ class DiskSpool implements Spool {
     const name = why === 'controller_behind' ? LINK_LOG.controllerRolledBack : LINK_LOG.spoolRolledBack
     this.#deps.log.error(name, { classes: classes.join(','), why })
     await this.#renew(why)
+  }
+
+  async changeIdentity(): Promise<void> {
+    this.#write()
+    await this.#renew('identity_reset')
   }
 
   counts(): readonly StreamCount[] {
