@@ -22,8 +22,26 @@ process.on('message', (message: { readonly id: number; readonly ask: string }) =
 })
 process.send?.({ id: 0, answer: { gatewayPort: started.gatewayPort, apiUrl: started.apiUrl } })
 
+/** Put before every block of the telemetry store, ms. */
+let delayMs = 0
+const insert = controller.telemetry.insert.bind(controller.telemetry)
+controller.telemetry.insert = async (token, events) => {
+  if (delayMs > 0) await new Promise((resolve) => setTimeout(resolve, delayMs))
+  await insert(token, events)
+}
+
 async function answer(ask: string): Promise<unknown> {
   switch (ask) {
+    case 'slow-store':
+      delayMs = 1_500
+      return delayMs
+    case 'fast-store':
+      delayMs = 0
+      return delayMs
+    case 'ready':
+      return controller.readiness.check()
+    case 'metrics':
+      return controller.metrics.metrics()
     case 'join':
       return (await controller.joinTokens.create({ group: 'g', lifeS: 600, maxUses: 1_000 }, 'user:test')).joinString
     case 'join-once':

@@ -7,6 +7,7 @@ import { gatewayMetrics } from './log-names.ts'
 const LIMITS = { queued_bytes: 1_000_000, batches_at_once: 2, events_per_agent_per_s: 1_000 }
 let admission: Admission
 let fullness: number
+let told: string[]
 /** Batches under way, in the order in which they were begun. */
 let begun: { readonly of: string; done(): Promise<void> }[]
 
@@ -14,8 +15,10 @@ beforeEach(() => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval', 'performance'] })
   fullness = 0
   begun = []
-  admission = new Admission(LIMITS, { fullness: () => fullness }, gatewayMetrics(new Registry()), () =>
-    performance.now(),
+  told = []
+  const tick = () => performance.now()
+  admission = new Admission(LIMITS, { fullness: () => fullness }, gatewayMetrics(new Registry()), tick, (state) =>
+    told.push(state),
   )
 })
 afterEach(() => {
@@ -130,6 +133,7 @@ it('gives less credit as the store falls behind, takes nothing when it is full, 
   vi.advanceTimersByTime(50)
   expect(order()).toBe('a')
   expect(a.credits.at(-1)?.events).toBe(8_000)
+  expect(told).toEqual(['stopped', 'resumed'])
 })
 
 it('gives less credit while storing is slow', async () => {

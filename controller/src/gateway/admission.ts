@@ -45,9 +45,12 @@ export interface Offered {
 
 /** What the store behind says about itself. */
 export interface StoreState {
-  /** 0: nothing waits; 1: so much waits that nothing more should be taken. */
+  /** 0: nothing waits; 1: so much waits that nothing more should be taken, or nothing can be stored at all. */
   fullness(): number
 }
+
+/** Told when nothing is taken any more, and when it goes on. */
+export type OnIntake = (state: 'stopped' | 'resumed') => void
 
 /** Batches of one agent that are being stored at the same time: while one is committed the next is read. */
 const AT_ONCE_OF_ONE = 2
@@ -84,12 +87,21 @@ export class Admission {
   #running = 0
   #storeMs = 0
   #paused = false
+  #stopped = false
+  readonly #onIntake: OnIntake
 
-  constructor(limits: AdmissionLimits, store: StoreState, metrics: GatewayMetrics, tick: () => number) {
+  constructor(
+    limits: AdmissionLimits,
+    store: StoreState,
+    metrics: GatewayMetrics,
+    tick: () => number,
+    onIntake: OnIntake,
+  ) {
     this.#limits = limits
     this.#store = store
     this.#metrics = metrics
     this.#tick = tick
+    this.#onIntake = onIntake
     this.#timer = setInterval(() => this.#lookAgain(), LOOK_AGAIN_MS)
     this.#timer.unref()
   }
@@ -179,12 +191,21 @@ export class Admission {
   #lookAgain(): void {
     // With nothing under way nothing new is learned about the disk: it gets another try.
     if (this.#running === 0) this.#storeMs *= 1 - SMOOTHING
+    this.#tellOfIntake()
     this.#resumeWhenLess()
     this.#admit()
     const credit = this.#creditNow(this.#lanes.size)
     for (const lane of this.#lanes) lane.offerCredit(credit)
     const now = this.#tick()
     for (const [agentId, bucket] of this.#buckets) if (bucket.isFull(now)) this.#buckets.delete(agentId)
+  }
+
+  #tellOfIntake(): void {
+    const stopped = this.#store.fullness() >= 1
+    if (stopped === this.#stopped) return
+    this.#stopped = stopped
+    this.#metrics.intakeStopped.set(stopped ? 1 : 0)
+    this.#onIntake(stopped ? 'stopped' : 'resumed')
   }
 
   #resumeWhenLess(): void {

@@ -80,7 +80,7 @@ class TlsGateway implements Gateway {
     this.#metrics = gatewayMetrics(deps.metrics)
     this.#strangers = new Strangers(config, this.#metrics, deps.tick)
     this.#sessions = new Sessions(deps.tick)
-    this.#admission = new Admission(config, ingest, this.#metrics, deps.tick)
+    this.#admission = new Admission(config, ingest, this.#metrics, deps.tick, (state) => this.#tellOfIntake(state))
     this.#doorman = new Doorman(config.entries_per_s, deps.tick)
     this.#server = createServer({
       key: trust.tls.key,
@@ -318,6 +318,13 @@ class TlsGateway implements Gateway {
       socket.close(closeCodeOf(code))
     }
     setTimeout(() => socket.terminate(), GOODBYE_MS).unref()
+  }
+
+  #tellOfIntake(state: 'stopped' | 'resumed'): void {
+    const { log } = this.#deps
+    if (state === 'stopped')
+      log.error('gateway.intake.stopped', { why: 'the stores do not take what waits: agents keep their events' })
+    else log.info('gateway.intake.resumed', {})
   }
 
   /** Nothing is wrong with it; in a storm a line in the log for each would be one more flood. */

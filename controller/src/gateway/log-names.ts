@@ -12,6 +12,8 @@ export type GatewayLogName =
   | 'gateway.entry.failed'
   | 'gateway.frame.refused'
   | 'gateway.session.failed'
+  | 'gateway.intake.stopped'
+  | 'gateway.intake.resumed'
 
 type Fields = Readonly<Record<string, unknown>>
 export interface GatewayLog {
@@ -29,6 +31,7 @@ export interface GatewayMetrics {
   readonly bytes: Counter
   readonly paused: Counter
   readonly queuedBytes: Gauge
+  readonly intakeStopped: Gauge
 }
 
 export function gatewayMetrics(registry: Registry): GatewayMetrics {
@@ -66,6 +69,11 @@ export function gatewayMetrics(registry: Registry): GatewayMetrics {
     paused: new Counter({
       name: 'firebreak_gateway_pauses_total',
       help: 'Times that agents were not read from because too much was waiting.',
+      registers,
+    }),
+    intakeStopped: new Gauge({
+      name: 'firebreak_gateway_intake_stopped',
+      help: '1 while no batch is taken because the stores do not take what waits.',
       registers,
     }),
     queuedBytes: new Gauge({

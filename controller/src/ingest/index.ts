@@ -39,7 +39,7 @@ export interface Ingest {
   ): Promise<readonly number[]>
   /** Where the streams of an agent stand, latest first, as many as a welcome may carry. */
   cursors(agentId: AgentId): Promise<readonly Cursor[]>
-  /** How much of what may wait to be detected upon and moved does: from 1 on agents should keep what they have. */
+  /** How much of what may wait to be detected upon and moved does: from 1 on agents should keep what they have. 1 also while the state cannot be written. */
   fullness(): number
 }
 

@@ -88,7 +88,7 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
       }))
     },
 
-    fullness: () => deps.mover.backlog() / config.backlog_batches,
+    fullness: () => (deps.state.healthy() ? deps.mover.backlog() / config.backlog_batches : 1),
   }
 
   function originOf(agentId: AgentId, header: BatchHeader): BatchOrigin {
