@@ -23,6 +23,7 @@ import type { Fleet, JoinTokens } from './fleet/index.ts'
 import { createJoinTokens } from './fleet/join-tokens.ts'
 import { fleetMetrics } from './fleet/log-names.ts'
 import { createGateway } from './gateway/gateway.ts'
+import { createImports } from './import/imports.ts'
 import { createFeed } from './ingest/feed.ts'
 import { HeldBatches } from './ingest/held-batches.ts'
 import { createIngest } from './ingest/ingest.ts'
@@ -128,6 +129,7 @@ async function wire(
   const fleet = createFleet({ ...shared, metrics: fleetMetrics(metrics), raise, coverage, explained })
   const orders = createOrders({ ...shared, trust, raise })
   const respond = createRespond({ ...shared, orders }, config.respond)
+  const imports = createImports({ ...shared, ingest })
   const gateway = createGateway({ ...shared, tick, trust, fleet, enrolment, ingest, orders }, config.gateway)
   const readiness = readinessOf({ state, telemetry, trust, detect, respond, clock })
 
@@ -147,6 +149,7 @@ async function wire(
     coverage,
     playbooks: respond,
     triage,
+    imports,
     readiness,
     metrics,
   }
@@ -156,6 +159,7 @@ async function wire(
     apiTls(config.api, trust),
   )
   closing.push(() => api.close())
+  closing.push(() => imports.stop())
 
   return { ...faces, trust, detect, respond, start, stop }
 

@@ -10,6 +10,7 @@ export const RIGHTS = [
   'commands:read',
   'commands:run',
   'events:read',
+  'events:import',
   'events:export',
   'rules:read',
   'audit:read',
@@ -28,7 +29,7 @@ const VIEWER = [
 ] as const satisfies readonly Right[]
 const ANALYST = [...VIEWER, 'incidents:write', 'events:export', 'audit:read'] as const satisfies readonly Right[]
 const RESPONDER = [...ANALYST, 'commands:run'] as const satisfies readonly Right[]
-const ENGINEER = [...RESPONDER, 'fleet:write', 'fleet:enrol'] as const satisfies readonly Right[]
+const ENGINEER = [...RESPONDER, 'fleet:write', 'fleet:enrol', 'events:import'] as const satisfies readonly Right[]
 
 /** Each role holds all that the one before it holds. */
 export const ROLE_RIGHTS: Readonly<Record<Role, readonly Right[]>> = {

@@ -59,6 +59,11 @@ export const ROUTE_RIGHTS = {
   'GET /api/v1/events/seen': 'events:read',
   'GET /api/v1/events/prevalence': 'events:read',
   'GET /api/v1/events/export': 'events:export',
+  'GET /api/v1/imports': 'events:read',
+  'POST /api/v1/imports': 'events:import',
+  'GET /api/v1/imports/:id': 'events:read',
+  'POST /api/v1/imports/:id/lines': 'events:import',
+  'POST /api/v1/imports/:id/complete': 'events:import',
   'GET /api/v1/rules': 'rules:read',
   'GET /api/v1/rules/:id/coverage': 'rules:read',
 

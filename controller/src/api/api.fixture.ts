@@ -21,6 +21,11 @@ import { CoverageConfig } from '../coverage/coverage-config.ts'
 import { createFleet } from '../fleet/fleet.ts'
 import { createJoinTokens } from '../fleet/join-tokens.ts'
 import { fleetMetrics } from '../fleet/log-names.ts'
+import { createImports } from '../import/imports.ts'
+import type { Ingest } from '../ingest/index.ts'
+import { createIngest } from '../ingest/ingest.ts'
+import { ingestMetrics } from '../ingest/log-names.ts'
+import { readBatch, screenOf } from '../ingest/reader/read-batch.ts'
 import { roomLog } from '../log.ts'
 import { ROLES, type Role } from '../orders/orders.ts'
 import { createOrders } from '../orders/orders-room.ts'
@@ -87,6 +92,7 @@ export async function startApi(changes: Changes = {}) {
     coverage,
     joinTokens: createJoinTokens(state, audit, trust, clock),
     controllers: () => trust.trust().file.controllers,
+    imports: createImports({ ...room, ingest: ingestOf(room) }),
     triage: createTriage({ ...room, store: state, telemetry }, Value.Create(TriageConfig)),
     rules: { ruleList: () => rules },
     playbooks: { playbookList: () => [] },
@@ -218,6 +224,22 @@ export function commandRow(id: CommandId): Insertable<Tables['commands']> {
     evidence: null,
     updated_at: at,
   }
+}
+
+/** Batches are read at once, in this thread; nothing moves on to the telemetry store. */
+function ingestOf(room: Pick<ApiDeps, 'state' | 'bus' | 'clock' | 'metrics'>): Ingest {
+  const screen = screenOf(undefined)
+  return createIngest(
+    {
+      ...room,
+      metrics: ingestMetrics(room.metrics),
+      tick: () => room.clock.monotonic(),
+      reader: { read: async (batch) => readBatch(batch, screen) },
+      held: { put: () => {} },
+      mover: { committed: () => {}, backlog: () => 0 },
+    },
+    { backlog_batches: 1_000 },
+  )
 }
 
 function telemetryOf(events: Event[]): TelemetryStore {

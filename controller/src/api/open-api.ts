@@ -34,6 +34,7 @@ export const openApi: SwaggerOptions = {
       { name: 'alerts', description: 'What detectors said.' },
       { name: 'runs', description: 'Playbooks at work.' },
       { name: 'commands', description: 'Signed orders and their proof.' },
+      { name: 'imports', description: 'Recordings taken in as if hosts had sent them.' },
       { name: 'events', description: 'Facts from hosts.' },
       { name: 'rules', description: 'What is looked for.' },
       { name: 'audit', description: 'Who did what.' },

@@ -22,6 +22,7 @@ import { answerFailures } from './failures.ts'
 import { healthRoutes } from './health.ts'
 import { coverageRoutes } from './coverage.ts'
 import { hostRoutes } from './hosts.ts'
+import { importRoutes } from './imports.ts'
 import { incidentRoutes } from './incidents.ts'
 import { inventoryRoutes } from './inventory.ts'
 import { joinTokenRoutes } from './join-tokens.ts'
@@ -70,6 +71,7 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
     runRoutes,
     commandRoutes,
     eventRoutes,
+    importRoutes,
     eventTreeRoutes,
     eventSightingRoutes,
     eventExportRoutes,

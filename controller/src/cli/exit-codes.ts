@@ -26,10 +26,13 @@ export function exitCodesText(): string {
 /** Ends the command line with a message for a person and a number for a program. */
 export class CliError extends Error {
   readonly exit: Exit
-  constructor(exit: Exit, message: string) {
+  /** What the controller called it, where it said so. */
+  readonly problem: string | undefined
+  constructor(exit: Exit, message: string, problem?: string) {
     super(message)
     this.name = 'CliError'
     this.exit = exit
+    this.problem = problem
   }
 }
 

@@ -17,7 +17,7 @@ export async function* eventLines(path: string, limit = EVENT_LINE_LIMIT_BYTES):
   yield splitter.end()
 }
 
-async function openDecoded(path: string): Promise<Readable> {
+export async function openDecoded(path: string): Promise<Readable> {
   if (path === '-') return process.stdin
   const magic = await firstBytes(path)
   const raw = createReadStream(path, { highWaterMark: CHUNK_BYTES })

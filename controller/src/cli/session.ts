@@ -54,7 +54,10 @@ export function verb<Options extends object>(
   return withSharedOptions(parent.command(spec).description(description)).action(async (...given: unknown[]) => {
     const command = given.at(-1) as Command
     const options: SharedOptions & Options = { ...shared(command), ...command.opts() }
-    const args = given.slice(0, -2).map((arg) => (typeof arg === 'string' ? arg : ''))
+    const args = given
+      .slice(0, -2)
+      .flatMap((arg): unknown[] => (Array.isArray(arg) ? arg : [arg]))
+      .map((arg) => (typeof arg === 'string' ? arg : ''))
     cli.ended((await act(new Session(cli, options), args, options)) ?? 'ok')
   })
 }

@@ -33,6 +33,7 @@ export const RECORD_REFUSALS = [
   'too_deep',
   'too_many_fields',
   'too_large',
+  'too_many_hosts',
   'unfit',
 ] as const
 export type RecordRefusal = (typeof RECORD_REFUSALS)[number]
@@ -198,6 +199,9 @@ export class RecordingReader {
       ...event,
       '@timestamp': new Date(shifted).toISOString(),
       host: { ...event.host, name: host },
+      ...(event.process?.start === undefined
+        ? {}
+        : { process: { ...event.process, start: moved(event.process.start, shiftMs) } }),
       firebreak: {
         ...event.firebreak,
         import: {
@@ -234,6 +238,12 @@ function isSeparator(text: string): boolean {
   )
 }
 
+function moved(time: string, shiftMs: number | undefined): string {
+  return shiftMs === undefined
+    ? time
+    : new Date(Math.min(MAX_MS, Math.max(MIN_MS, Date.parse(time) + shiftMs))).toISOString()
+}
+
 /** A name that a fleet can show; empty and absurd ones are not. */
 function hostName(told: string | undefined, otherwise: string): string {
   const name = (told ?? '')
@@ -251,10 +261,19 @@ const SHORTER: readonly EventLimits[] = [
   { keyword: 256, text: 64, list: 16 },
 ]
 
+const HALF = /\\ud[89a-f]/
+
+function wellFormed(_name: string, value: unknown): unknown {
+  return typeof value === 'string' ? value.toWellFormed() : value
+}
+
 function fitted(event: Event): Event | undefined {
   for (const limits of SHORTER) {
     const shorter = truncateEvent(event, limits)
-    if (Buffer.byteLength(JSON.stringify(shorter)) <= WIRE.maxEventBytes) return shorter
+    const json = JSON.stringify(shorter)
+    if (Buffer.byteLength(json) > WIRE.maxEventBytes) continue
+    // Half a character has no UTF-8: the store would see nothing of the event.
+    return HALF.test(json) ? (JSON.parse(json, wellFormed) as Event) : shorter
   }
   return undefined
 }
