@@ -201,7 +201,13 @@ describe('the sum of every stream', () => {
     coverage = createCoverage({ state, clock, log, metrics: rig.metrics }, CONFIG)
     const explained: string[] = []
     const again = createFleet({
-      ...{ state, audit, bus, clock, log, metrics, coverage },
+      state,
+      audit,
+      bus,
+      clock,
+      log,
+      metrics,
+      coverage,
       raise: async () => undefined,
       explained: async (_, why) => void explained.push(why),
     })

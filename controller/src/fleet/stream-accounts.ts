@@ -114,7 +114,7 @@ export class StreamAccounts {
   async measure(): Promise<void> {
     const sums = await this.#deps.state.db
       .selectFrom('accounting_differences')
-      .select((e) => ['kind', e.fn.sum<number>('events').as('events')])
+      .select((e) => ['kind', e.fn.sum<number | string>('events').as('events')])
       .where('closed_at', 'is', null)
       .groupBy('kind')
       .execute()
@@ -129,8 +129,8 @@ export class StreamAccounts {
     if (first?.kind !== 'missing' || row === undefined) return first
     const damaged = await tx
       .selectFrom('gaps')
-      .select((e) => e.fn.sum<number | null>((e) => e('to_seq', '-', e.ref('from_seq'))).as('span'))
-      .select((e) => e.fn.countAll<number>().as('count'))
+      .select((e) => e.fn.sum<number | string | null>((e) => e('to_seq', '-', e.ref('from_seq'))).as('span'))
+      .select((e) => e.fn.countAll<number | string>().as('count'))
       .where('agent_id', '=', row.agent_id)
       .where('epoch', '=', row.epoch)
       .where('class', '=', row.class)

@@ -12,6 +12,8 @@ export interface Cursor {
   readonly seq: number
   /** Checksum of the stream up to `seq`, as its agent said; a copy of that agent has another one. */
   readonly chain?: number
+  /** Of the numbers up to `seq`, those that came as events. */
+  readonly events?: number
 }
 
 /** A batch that is durable and that detection has not seen yet. */

@@ -195,7 +195,7 @@ describe('taking batches in', () => {
 
   it('hands the checksum of a stream back, and stores nothing over what came under the same numbers from another machine', async () => {
     await ingest.accept(AGENT, batch(1, 3, [], { chain_before: 0, chain: 33 }))
-    expect(await ingest.cursors(AGENT)).toEqual([{ epoch, class: 'process', seq: 3, chain: 33 }])
+    expect(await ingest.cursors(AGENT)).toEqual([{ epoch, class: 'process', seq: 3, chain: 33, events: 3 }])
     // The same again, and what goes on from there, are taken.
     expect(await ingest.accept(AGENT, batch(1, 3, [], { chain_before: 0, chain: 33 }))).toMatchObject({ ok: true })
     expect(await ingest.accept(AGENT, batch(4, 5, [], { chain_before: 33, chain: 55 }))).toMatchObject({ ok: true })

@@ -75,7 +75,7 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
     async cursors(agentId) {
       const rows = await deps.state.db
         .selectFrom('streams')
-        .select(['epoch', 'class', 'acked_seq', 'chain'])
+        .select(['epoch', 'class', 'acked_seq', 'chain', 'stored', 'invalid'])
         .where('agent_id', '=', agentId)
         .orderBy('updated_at', 'desc')
         .limit(MAX_CURSORS)
@@ -85,6 +85,7 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
         class: row.class as EventClass,
         seq: row.acked_seq,
         ...(row.chain === null ? {} : { chain: row.chain }),
+        events: row.stored + row.invalid,
       }))
     },
 

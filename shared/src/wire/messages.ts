@@ -225,6 +225,8 @@ export const ControllerMessage = Type.Union([
           seq: Counter,
           /** As the batch said that ended there. */
           chain: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffff_ffff })),
+          /** Of the numbers up to `seq`, those that came as events; the others came as gaps. */
+          events: Type.Optional(Counter),
         },
         { additionalProperties: false },
       ),

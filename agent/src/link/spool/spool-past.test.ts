@@ -229,3 +229,34 @@ it('whose numbers cannot be read any more, moves what can be read and says that 
   await after.close()
   rmSync(path, { recursive: true })
 })
+
+it('counts no event as dropped that had arrived before it was given up', async () => {
+  const path = temporaryFolder()
+  const small = { max_bytes: 96 * 1024, segment_bytes: 4 * 1024 }
+  const spool = open(path, small)
+  const body = 'x'.repeat(900)
+  for (let i = 0; i < 40; i++) {
+    spool.event(event('process', `sent${i} ${body}`))
+    spool.flush()
+  }
+  const sent = drain(spool, 'process').at(-1)?.header
+  await spool.sync()
+  // Killed before an ack came back; offline until the disk is full.
+  const killed = await copyOf(path)
+  await spool.close()
+  const after = open(killed, small)
+  for (let i = 0; i < 300; i++) {
+    after.event(event('process', `offline${i} ${body}`))
+    after.flush()
+  }
+  const before = count(after, 'process')
+  expect(before.dropped).toBeGreaterThan(230)
+  const seq = sent?.last_seq ?? 0
+  await after.resume([{ epoch: after.epoch, class: 'process', seq, chain: sent?.chain ?? 0, events: 40 }])
+  expect(after.renewals).toEqual([])
+  const { produced, spooled, dropped, acked } = count(after, 'process')
+  expect([produced, acked]).toEqual([340, 40])
+  // produced = stored + spooled + dropped, to the last event.
+  expect(produced).toBe(40 + spooled + dropped)
+  await after.close()
+})

@@ -41,6 +41,8 @@ export interface Cursor {
   readonly seq: number
   /** Checksum of the stream up to `seq`, as the controller was told it. */
   readonly chain?: number
+  /** Of the numbers up to `seq`, those that the controller took as events. */
+  readonly events?: number
 }
 
 /** What goes in comes from collectors, what goes out from the link. */
@@ -232,9 +234,9 @@ class DiskSpool implements Spool {
     this.flush()
     for (const stream of this.#streams.values()) stream.rewind()
     const here = cursors.filter(({ epoch }) => epoch === this.#epoch)
-    const answers = here.map(({ class: name, seq, chain }): EpochEnd | 'taken' => {
+    const answers = here.map(({ class: name, seq, chain, events }): EpochEnd | 'taken' => {
       const stream = this.#stream(name)
-      return seq < stream.acked ? 'controller_behind' : stream.ack(seq, chain)
+      return seq < stream.acked ? 'controller_behind' : stream.ack(seq, chain, events)
     })
     const why = (['ahead', 'forked', 'controller_behind'] as const).find((end) => answers.includes(end))
     if (why === undefined) return

@@ -234,13 +234,19 @@ export class Stream {
     this.#reader.close()
   }
 
-  /** Everything up to `number` is stored at the controller. `chain`: the checksum that it was told with that number. */
-  ack(number: number, chain?: number): AckAnswer {
+  /**
+   * Everything up to `number` is stored at the controller. `chain`: the checksum that it was told with that number; `events`: how many
+   * of the numbers up to it came as events.
+   */
+  ack(number: number, chain?: number, events?: number): AckAnswer {
     if (number > this.#everSent) return 'ahead'
     if (number < this.#acked) return 'taken'
     const known = number === this.#acked ? this.#ackedChain : (this.#ends.get(number) ?? this.#chainAt(number))
     if (chain !== undefined && known !== undefined && chain !== known) return 'forked'
-    this.#droppedAcked += this.#segments.lost(this.#acked + 1, number)
+    const lost = this.#segments.lost(this.#acked + 1, number)
+    const arrived = events === undefined ? 0 : this.#arrived(number, lost, events)
+    this.#dropped -= arrived
+    this.#droppedAcked += lost - arrived
     this.#acked = number
     this.#ackedChain = known ?? chain
     for (const end of this.#ends.keys()) if (end <= number) this.#ends.delete(end)
@@ -420,6 +426,15 @@ export class Stream {
     this.#segments.add(gapSegment)
     this.#recent.clear()
     this.#reader.close()
+  }
+
+  /** Events that were dropped here after they had been sent, and of which the controller says that they had arrived. */
+  #arrived(number: number, lost: number, events: number): number {
+    const inDoubt = this.#segments.all
+      .flatMap(({ gaps }) => gaps.filter((gap) => replacesRecords(gap.reason)))
+      .reduce((sum, gap) => sum + numbersInGaps([gap], this.#acked + 1, number), 0)
+    const lostThere = number - events - this.#droppedAcked
+    return Math.max(0, Math.min(inDoubt, lost - lostThere))
   }
 
   /** The checksum up to `number`, from the records between it and the ack; `undefined` when they are not what was sent. */
