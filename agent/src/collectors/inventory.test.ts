@@ -29,6 +29,8 @@ interface Options {
   readonly maxPackages?: number
   readonly clock?: Clock
   readonly roots?: { readonly root: string; readonly procRoot: string }
+  /** In place of one that looks at every event. */
+  readonly onEvent?: (event: Event) => void
 }
 
 /** Resolves when the first telling, or the first look, is over. */
@@ -55,7 +57,8 @@ async function watch(options: Options = {}): Promise<{ collector: Collector; emi
   )
   running.push(collector)
   const emit = new RecordedEmit()
-  await collector.start(emit)
+  const { onEvent } = options
+  await collector.start(onEvent ? { event: onEvent, lost: () => undefined } : emit)
   return { collector, emit }
 }
 
@@ -249,17 +252,23 @@ describe('of a host', () => {
 
   it('takes 100,000 packages without holding up the agent', async () => {
     host.write('var/lib/dpkg/status', Array.from({ length: 100_000 }, (_, n) => deb(`package-${n}`, '1.0')).join('\n'))
+    // Processor time between two turns of the event loop: what others take of a busy machine does not count.
     let longestMs = 0
-    let last = performance.now()
+    let last = process.threadCpuUsage()
     const beat = setInterval(() => {
-      longestMs = Math.max(longestMs, performance.now() - last)
-      last = performance.now()
+      const { user, system } = process.threadCpuUsage(last)
+      longestMs = Math.max(longestMs, (user + system) / 1_000)
+      last = process.threadCpuUsage()
     }, 5)
-    const { emit } = await watch({ maxPackages: 200_000, fastCheckS: 3_600 })
-    await toldWhole(emit)
+    let told: number | undefined
+    const onEvent = (event: Event) => {
+      const { kind, change, items } = part(event) ?? {}
+      if (kind === 'packages' && change === 'complete') told = items
+    }
+    await watch({ maxPackages: 200_000, fastCheckS: 3_600, onEvent })
+    expect(await waitFor('all of it', () => told, 50_000)).toBe(100_000)
     clearInterval(beat)
-    expect(completes(emit).find((event) => part(event)?.kind === 'packages')?.firebreak?.inventory?.items).toBe(100_000)
-    expect(longestMs).toBeLessThan(1_500)
+    expect(longestMs).toBeLessThan(1_000)
   })
 })
 

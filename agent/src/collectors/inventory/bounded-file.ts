@@ -2,7 +2,7 @@
  * Reads what others wrote, without being led astray: a FIFO or a device in place of a file is never opened (opening /dev/watchdog would
  * arm it), no more than the limit is read, and a file that changes meanwhile is read again.
  */
-import { constants } from 'node:fs'
+import { constants, readdirSync, type Stats, statSync } from 'node:fs'
 import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Result, ok, refuse } from '@firebreak/shared/result.ts'
@@ -89,18 +89,35 @@ export async function listFolder(path: string, limit: number): Promise<Listing> 
 /** Changes when the file, or what the folder holds by name, does; empty when there is none. */
 export async function stampOf(path: string): Promise<string> {
   try {
-    const { dev, ino, size, mtimeMs, ctimeMs } = await stat(path)
-    return `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`
+    return stampText(await stat(path))
   } catch {
     return ''
   }
 }
 
-/** Of a folder and of everything directly in it. */
-export async function stampOfFolder(path: string, limit: number): Promise<string> {
-  const { names } = await listFolder(path, limit)
-  const stamps = await Promise.all(names.map((name) => stampOf(join(path, name))))
-  return [await stampOf(path), ...stamps].join('|')
+function stampText({ dev, ino, size, mtimeMs, ctimeMs }: Stats): string {
+  return `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`
+}
+
+/** Of a folder and of everything directly in it. Without the thread pool, which costs ten times as much: for folders of the system's own disk. */
+export function stampOfFolder(path: string, limit: number): string {
+  const own = quickStamp(path)
+  if (own === '') return ''
+  try {
+    const names = readdirSync(path).slice(0, limit)
+    return [own, ...names.map((name) => `${name} ${quickStamp(join(path, name))}`)].join('|')
+  } catch {
+    return own
+  }
+}
+
+function quickStamp(path: string): string {
+  try {
+    const stat = statSync(path, { throwIfNoEntry: false })
+    return stat ? stampText(stat) : ''
+  } catch {
+    return ''
+  }
 }
 
 function refuseOf(

@@ -26,8 +26,8 @@ export function containersSource({ root }: Roots, limit: number): InventorySourc
       const ids = (await listFolder(at(DOCKER), MAX_CONTAINERS)).names
       const docker = await Promise.all(ids.map((id) => stampOf(at(DOCKER, id, 'config.v2.json'))))
       const spaces = (await listFolder(at(CONTAINERD), 100)).names
-      const tasks = await Promise.all(spaces.map((space) => stampOfFolder(at(CONTAINERD, space), MAX_CONTAINERS)))
-      const machines = await stampOfFolder(at(MACHINES), MAX_CONTAINERS)
+      const tasks = spaces.map((space) => stampOfFolder(at(CONTAINERD, space), MAX_CONTAINERS))
+      const machines = stampOfFolder(at(MACHINES), MAX_CONTAINERS)
       return [...docker, await stampOf(at(STORAGE, 'containers.json')), ...tasks, machines].join('|')
     },
     async read() {

@@ -26,7 +26,7 @@ export function cronJobsSource({ root }: Roots, limit: number): InventorySource 
     watch: [SYSTEM, ANACRON, ...folders.map((folder) => `${folder}/`)],
     async version() {
       const files = await Promise.all([SYSTEM, ANACRON].map((path) => stampOf(join(root, path))))
-      const inFolders = await Promise.all(folders.map((path) => stampOfFolder(join(root, path), MAX_FILES)))
+      const inFolders = folders.map((path) => stampOfFolder(join(root, path), MAX_FILES))
       return [...files, ...inFolders].join('|')
     },
     async read() {

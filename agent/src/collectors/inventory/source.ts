@@ -30,7 +30,7 @@ export interface Reading {
 export interface InventorySource {
   readonly name: string
   readonly kind: InventoryKind
-  /** Files, and folders with a `/` at the end: something happening there makes it look at once. Absolute, below the root. */
+  /** Files, and folders with a `/` at the end: something happening there makes it look at once. Absolute, below the root; asked again now and then. */
   readonly watch: readonly string[]
   /** Looked at every `fast_check_s` instead of every `change_check_s`: nothing there can be watched. */
   readonly fast?: boolean

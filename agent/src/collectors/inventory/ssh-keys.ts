@@ -1,5 +1,5 @@
 /** Keys that open the door: authorised keys of every account, and the host's own. Sources: sshd(8), sshd_config(5), RFC 4253, 6.6. */
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { KiB, MiB } from '@firebreak/shared/wire/units.ts'
 import { present } from '../present.ts'
 import { listFolder, readLines, stampOf } from './bounded-file.ts'
@@ -16,6 +16,7 @@ const MAX_CONFIG_BYTES = 256 * KiB
 const MAX_LINE = 65_536
 /** Accounts whose folders are looked into; the others are told to be unseen. */
 const MAX_ACCOUNTS = 2_000
+const MAX_WATCHED = 128
 
 interface KeyFile {
   readonly path: string
@@ -23,12 +24,16 @@ interface KeyFile {
 }
 
 export function sshKeysSource({ root }: Roots, limit: number): InventorySource {
+  let folders: readonly string[] = ['/root/.ssh/']
   return {
     name: 'ssh-keys',
     kind: 'ssh-keys',
-    watch: ['/etc/passwd', `${HOST_KEYS}/`, '/root/.ssh/', '/root/'],
+    get watch() {
+      return ['/etc/passwd', `${HOST_KEYS}/`, ...folders]
+    },
     async version() {
       const { files } = await keyFiles(root)
+      folders = foldersOf(files.map(({ path }) => dirname(path)))
       const stamps = await Promise.all(files.map(({ path }) => stampOf(join(root, path))))
       return [...stamps, await stampOf(join(root, HOST_KEYS)), await stampOf(join(root, CONFIG))].join('|')
     },
@@ -41,6 +46,12 @@ export function sshKeysSource({ root }: Roots, limit: number): InventorySource {
       return found.reading()
     },
   }
+}
+
+/** Folders of keys, and the homes of people in which one may come into being. Those of others are looked at every minute. */
+function foldersOf(keys: readonly string[]): string[] {
+  const homes = keys.map((path) => dirname(path)).filter((path) => path === '/root' || path.startsWith('/home/'))
+  return [...new Set([...keys, ...homes])].slice(0, MAX_WATCHED).map((path) => `${path}/`)
 }
 
 /** Every file in which sshd would look, once an account; which of them exist is not known yet. */

@@ -24,7 +24,7 @@ export function sudoersSource({ root }: Roots, limit: number): InventorySource {
     name: 'sudoers',
     kind: 'sudoers',
     watch: [MAIN, `${DROP_INS}/`],
-    version: async () => `${await stampOf(join(root, MAIN))}|${await stampOfFolder(join(root, DROP_INS), 1_000)}`,
+    version: async () => `${await stampOf(join(root, MAIN))}|${stampOfFolder(join(root, DROP_INS), 1_000)}`,
     async read() {
       const found = new Findings(limit)
       const read = new SudoersReader(root, found)

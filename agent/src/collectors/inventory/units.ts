@@ -1,4 +1,5 @@
 /** Services, timers, sockets and path watches of systemd: what they start, and whether they start by themselves. Source: systemd.unit(5). */
+import { statSync } from 'node:fs'
 import { lstat, readlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { KiB } from '@firebreak/shared/wire/units.ts'
@@ -26,8 +27,10 @@ export function unitsSource({ root }: Roots, limit: number): InventorySource {
     name: 'units',
     kind: 'units',
     watch: FOLDERS.slice(0, 4).map((folder) => `${folder}/`),
-    version: async () =>
-      (await Promise.all(FOLDERS.map((folder) => stampOfFolder(join(root, folder), MAX_NAMES)))).join('|'),
+    version: () =>
+      foldersOf(root)
+        .map((folder) => stampOfFolder(join(root, folder), MAX_NAMES))
+        .join('|'),
     async read() {
       const found = new Findings(limit)
       const reader = new UnitReader(root, found)
@@ -35,6 +38,16 @@ export function unitsSource({ root }: Roots, limit: number): InventorySource {
       return found.reading()
     },
   }
+}
+
+/** On most systems /lib is /usr/lib: looked at once. */
+function foldersOf(root: string): readonly string[] {
+  return isSame(join(root, '/lib'), join(root, '/usr/lib')) ? FOLDERS.slice(0, -1) : FOLDERS
+}
+
+function isSame(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((path) => statSync(path, { throwIfNoEntry: false }))
+  return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino
 }
 
 class UnitReader {
@@ -53,7 +66,7 @@ class UnitReader {
   }
 
   async all(): Promise<readonly Item[]> {
-    for (const folder of FOLDERS) await this.#look(folder)
+    for (const folder of foldersOf(this.#root)) await this.#look(folder)
     const active = await activeStates(this.#root)
     const items: Item[] = []
     const names = new Set([...this.#files.keys(), ...[...this.#wanted.keys()].filter((name) => this.#isInstance(name))])
