@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 const PNPM = 'pnpm@12.21.0'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
-/** Command on the PATH → Debian package that brings it. */
+/** Command on the PATH, or file → Debian package that brings it. */
 const REAL_HOSTS = {
   nft: 'nftables',
   ip: 'iproute2',
@@ -24,6 +24,12 @@ const REAL_HOSTS = {
   tcpdump: 'tcpdump',
   'ssh-keygen': 'openssh-client',
   rpmbuild: 'rpm',
+  // What compiles the kernel sensor.
+  'clang-14': 'clang-14',
+  bpftool: 'bpftool',
+  gcc: 'gcc',
+  '/usr/include/stdio.h': 'libc6-dev',
+  '/usr/include/bpf/libbpf.h': 'libbpf-dev',
 }
 
 const DEBIAN = {
@@ -86,6 +92,7 @@ async function installDebianPackages(wanted) {
 }
 
 function isOnPath(name) {
+  if (name.startsWith('/')) return existsSync(name)
   const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin']
   return folders.some((folder) => folder !== '' && existsSync(join(folder, name)))
 }

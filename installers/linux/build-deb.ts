@@ -18,32 +18,41 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Config } from '@firebreak/agent/config.ts'
+import { CollectorsConfig } from '@firebreak/agent/collectors/collectors-config.ts'
 import { CeilingFile } from '@firebreak/agent/orders/ceiling.ts'
+import { buildSensor } from '@firebreak/agent/sensor/build-sensor.ts'
 import { agentVersion, buildAgentBinary, DIST } from './build-binary.ts'
 import { sampleConfig } from './sample-config.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
+/** Where the agent looks for it. */
+const SENSOR_PATH: string = CollectorsConfig.properties.kernel.properties.sensor.default
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' }
 
 export interface PackageOptions {
   /** Version to write into the package; the agent's own when left out. Lets a test upgrade. */
   readonly version?: string
+  /** Whether a package without the kernel sensor is better than none, where it cannot be compiled; such an agent polls, and says so. */
+  readonly sensor?: 'required' | 'if_possible'
 }
 
 /** Builds `firebreak-agent_<version>_<architecture>.deb`, or returns the one built from the same files before. */
 export async function buildAgentPackage(options: PackageOptions = {}): Promise<string> {
   const binary = await buildAgentBinary()
+  const sensor = buildSensor()
+  if (!sensor.ok && options.sensor === 'required') throw new Error(sensor.why)
+  if (!sensor.ok) console.warn(`the package is built without the kernel sensor: ${sensor.why}`)
   const version = options.version ?? agentVersion()
   const architecture = ARCHITECTURES[process.arch]
   if (architecture === undefined) throw new Error(`no package for ${process.arch}`)
-  const digest = digestOfFolder(here, `${basename(binary)} ${version}`)
+  const digest = digestOfFolder(here, `${basename(binary)} ${version} ${sensor.ok ? sensor.value : 'without sensor'}`)
   const file = join(DIST, digest, `firebreak-agent_${version}_${architecture}.deb`)
   if (existsSync(file)) return file
   mkdirSync(dirname(file), { recursive: true })
   const work = mkdtempSync(join(DIST, 'deb-'))
   try {
     const tree = join(work, 'tree')
-    layOut(tree, binary)
+    layOut(tree, binary, sensor.ok ? sensor.value : undefined)
     writeControl(tree, version, architecture)
     execFileSync('dpkg-deb', ['--root-owner-group', '-Zzstd', '-z3', '--build', tree, join(work, 'agent.deb')], {
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -55,13 +64,17 @@ export async function buildAgentPackage(options: PackageOptions = {}): Promise<s
   }
 }
 
-function layOut(tree: string, binary: string): void {
+function layOut(tree: string, binary: string, sensor: string | undefined): void {
   const folder = (path: string) => {
     mkdirSync(join(tree, path), { recursive: true, mode: 0o755 })
     return join(tree, path)
   }
   copyFileSync(binary, join(folder('usr/lib/firebreak-agent'), 'firebreak-agent'))
   chmodSync(join(tree, 'usr/lib/firebreak-agent/firebreak-agent'), 0o755)
+  if (sensor !== undefined) {
+    copyFileSync(sensor, join(tree, SENSOR_PATH))
+    chmodSync(join(tree, SENSOR_PATH), 0o755)
+  }
   symlinkSync('../lib/firebreak-agent/firebreak-agent', join(folder('usr/bin'), 'firebreak-agent'))
   cpSync(join(here, 'systemd'), folder('lib/systemd/system'), { recursive: true })
   const etc = folder('etc/firebreak')
@@ -122,4 +135,4 @@ function digestOfFolder(folder: string, more: string): string {
   return hash.digest('hex').slice(0, 16)
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(await buildAgentPackage())
+if (process.argv[1] === fileURLToPath(import.meta.url)) console.log(await buildAgentPackage({ sensor: 'required' }))
