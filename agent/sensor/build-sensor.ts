@@ -92,22 +92,15 @@ function compile(
     run('bpftool', ['gen', 'object', join(work, 'sensor.o'), join(work, 'whole.o')])
     const skeleton = run('bpftool', ['gen', 'skeleton', join(work, 'sensor.o'), 'name', 'sensor'])
     writeFileSync(join(work, 'sensor.skel.h'), skeleton)
-    run('gcc', [
-      ...[
-        '-std=gnu11',
-        '-Os',
-        '-Wall',
-        '-Wextra',
-        '-Werror',
-        '-static',
-        '-s',
-        '-ffunction-sections',
-        '-Wl,--gc-sections',
-      ],
-      ...[`-I${work}`, `-I${SOURCES}`, `-DFB_SENSOR_VERSION="${version()}"`],
-      ...FORWARDER.map((name) => join(SOURCES, name)),
-      ...['-o', join(work, 'firebreak-sensor'), '-lbpf', '-lelf', '-lz'],
-    ])
+    const options = '-std=gnu11 -Os -Wall -Wextra -Werror -static -s -ffunction-sections -Wl,--gc-sections'.split(' ')
+    options.push(
+      `-I${work}`,
+      `-I${SOURCES}`,
+      `-DFB_SENSOR_VERSION="${version()}"`,
+      '-o',
+      join(work, 'firebreak-sensor'),
+    )
+    run('gcc', [...options, ...FORWARDER.map((name) => join(SOURCES, name)), '-lbpf', '-lelf', '-lz'])
     renameSync(join(work, 'firebreak-sensor'), file)
     return ok()
   } catch (error) {

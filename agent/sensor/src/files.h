@@ -19,6 +19,8 @@ struct unclosed {
 	__u64 inode;
 	__u64 size;
 	__u64 mtime_ns;
+	__u32 created;
+	__u32 reserved;
 	__u32 unsure; /* opened so soon after its last change that the time stamp may not show another one */
 	__u32 open_flags;
 };
@@ -131,9 +133,10 @@ int BPF_PROG(handle_open, struct pt_regs *regs, long result)
 	now.size = BPF_CORE_READ(inode, i_size);
 	now.mtime_ns = modified_ns(inode);
 	now.open_flags = BPF_CORE_READ(file, f_flags);
+	now.created = (mode & MODE_CREATED) != 0;
 	if (mode & MODE_WRITE) {
 		/* Created, cut to nothing or changed a moment ago: another change may leave the same time stamp. */
-		now.unsure = mode & MODE_CREATED || now.open_flags & O_TRUNC ||
+		now.unsure = now.open_flags & O_TRUNC || mode & MODE_CREATED ||
 			     bpf_ktime_get_boot_ns() + settings.wall_offset_ns - now.mtime_ns < TICK_NS;
 		key = (__u64)file;
 		bpf_map_update_elem(&unclosed_files, &key, &now, BPF_ANY);
@@ -175,6 +178,9 @@ __noinline int tell_if_changed(__u32 user, __u64 file_address, __u64 task_addres
 	/* Time stamps have the grain of a clock tick: a second write within it changes neither. Rather told twice than not, but only
 	 * once for descriptors that were made of each other, as in `command > file`. */
 	if (mtime == known->mtime_ns && size == known->size && !(known->unsure && is_last(file)))
+		return 0;
+	/* Made and left empty: that it was made is told. */
+	if (known->created && size == 0 && known->size == 0)
 		return 0;
 	known->mtime_ns = mtime;
 	known->size = size;

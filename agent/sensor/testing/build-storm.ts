@@ -17,7 +17,8 @@ export function buildStorm(): string {
   mkdirSync(DIST, { recursive: true })
   const work = mkdtempSync(join(DIST, 'work-'))
   try {
-    const gcc = (...args: readonly string[]) => execFileSync('gcc', ['-O2', '-Wall', '-Werror', '-static', '-s', ...args])
+    const gcc = (...args: readonly string[]) =>
+      execFileSync('gcc', ['-O2', '-Wall', '-Werror', '-static', '-s', ...args])
     gcc('-nostdlib', '-fno-stack-protector', join(here, 'nothing.c'), '-o', join(work, 'nothing'))
     gcc('-std=gnu11', `-DNOTHING="${join(folder, 'nothing')}"`, join(here, 'storm.c'), '-o', join(work, 'storm'))
     renameSync(work, folder)

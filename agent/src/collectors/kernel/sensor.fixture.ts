@@ -7,7 +7,13 @@ import { encodeSensorConfiguration, type SensorConfiguration } from './sensor-co
 import { SensorFrames } from './sensor-frames.ts'
 import { decodeSensorRecord, SENSOR_CLASSES, type SensorRecord, type SensorStats } from './sensor-records.ts'
 
-export type RecordOf<K extends SensorRecord['kind']> = Extract<SensorRecord, { readonly kind: K }>
+export type RecordOf<K extends SensorRecord['kind']> = SensorRecord extends infer R
+  ? R extends SensorRecord
+    ? K extends R['kind']
+      ? R
+      : never
+    : never
+  : never
 
 export const EVERYTHING: SensorConfiguration = {
   switches: { process: true, network: true, dns: true, file: true, kernelCalls: true },
@@ -33,8 +39,8 @@ export class RunningSensor implements AsyncDisposable {
   constructor(args: readonly string[] = [], command: readonly string[] = []) {
     const built = buildSensor()
     if (!built.ok) throw new Error(built.why)
-    const [program = built.value, ...before] = [...command, built.value]
-    this.child = spawn(program, [...before, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+    const [program, ...rest] = [...command, built.value, ...args] as [string, ...string[]]
+    this.child = spawn(program, rest, { stdio: ['pipe', 'pipe', 'pipe'] })
     this.child.stdin?.on('error', () => undefined)
     this.child.stderr?.on('data', (chunk: Buffer) => {
       this.stderr += chunk.toString()
@@ -71,7 +77,7 @@ export class RunningSensor implements AsyncDisposable {
   }
 
   of<K extends SensorRecord['kind']>(kind: K): readonly RecordOf<K>[] {
-    return this.records.filter((record): record is RecordOf<K> => record.kind === kind)
+    return this.records.filter((record): record is RecordOf<K> & SensorRecord => record.kind === kind)
   }
 
   async next<K extends SensorRecord['kind']>(
@@ -84,7 +90,7 @@ export class RunningSensor implements AsyncDisposable {
     for (;;) {
       const found = this.records
         .slice(from)
-        .find((one): one is RecordOf<K> => one.kind === kind && matches(one as RecordOf<K>))
+        .find((one): one is RecordOf<K> & SensorRecord => one.kind === kind && matches(one as RecordOf<K>))
       if (found) return found
       if (Date.now() > end)
         throw new Error(
@@ -96,7 +102,9 @@ export class RunningSensor implements AsyncDisposable {
 
   /** Stats after everything that the kernel had told until now was forwarded. */
   async settled(): Promise<SensorStats> {
-    const until = await this.next('stats', () => true, this.records.length)
+    // Older ones may still wait to be read: the clock of both is CLOCK_MONOTONIC.
+    const now = process.hrtime.bigint()
+    const until = await this.next('stats', ({ monotonicNs }) => monotonicNs > now, this.records.length)
     const isDone = ({ classes }: SensorStats) =>
       SENSOR_CLASSES.every((one) => classes[one].forwarded >= until.classes[one].submitted)
     return isDone(until) ? until : await this.next('stats', isDone, this.records.indexOf(until), 10_000)
