@@ -1,8 +1,18 @@
 import { agentBench } from './agent.ts'
 import type { Bench } from './bench.ts'
 import { containmentBench } from './containment.ts'
+import { importBench } from './import.ts'
 import { ingestBench } from './ingest.ts'
 import { ingestKillBench } from './ingest-kill.ts'
+import { latencyBench } from './latency.ts'
 import { sigma as sigmaBench } from './sigma.ts'
 
-export const benches: readonly Bench[] = [agentBench, containmentBench, ingestBench, ingestKillBench, sigmaBench]
+export const benches: readonly Bench[] = [
+  agentBench,
+  containmentBench,
+  importBench,
+  ingestBench,
+  latencyBench,
+  ingestKillBench,
+  sigmaBench,
+]

@@ -11,6 +11,7 @@ import { createNetworkCollector } from './network.ts'
 import { createPortableProcessCollector } from './process-portable.ts'
 import { ExecutableIdentities } from './executable-identities.ts'
 import { createKernelCollector } from './kernel/kernel-collector.ts'
+import type { SensorTiming } from './kernel/sensor-process.ts'
 import { createPackageOwners } from './package-owners.ts'
 import { ProcessTable } from './process-table.ts'
 import { createProcessCollector } from './process.ts'
@@ -29,6 +30,8 @@ export interface CollectorDeps {
   readonly procRoot?: string
   readonly root?: string
   readonly journalctl?: string
+  /** Shorter in tests. */
+  readonly sensorTiming?: Partial<SensorTiming>
 }
 
 export function createCollectors(deps: CollectorDeps, config: CollectorsConfig): readonly Collector[] {
@@ -50,7 +53,10 @@ export function createCollectors(deps: CollectorDeps, config: CollectorsConfig):
   )
   const processes = { table, executables, sources }
   return [
-    createKernelCollector({ clock, hostName, platform, root, mountNamespace, ...processes }, config),
+    createKernelCollector(
+      { clock, hostName, platform, root, mountNamespace, timing: deps.sensorTiming, ...processes },
+      config,
+    ),
     createProcessCollector({ clock, hostName, platform, ...processes }, config.process),
     createPortableProcessCollector({ clock, hostName, platform }, config.process),
     createFileCollector({ clock, hostName, root, sources }, config.file),

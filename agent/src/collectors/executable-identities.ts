@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto'
 import { type BigIntStats, close, fstat, openSync, read } from 'node:fs'
 import { promisify } from 'node:util'
 import type { Clock } from '@firebreak/shared/clock.ts'
-import { KiB } from '@firebreak/shared/wire/units.ts'
+import { KiB, MiB } from '@firebreak/shared/wire/units.ts'
 import type { ExecutableFacts } from './executable-facts.ts'
 import { type ExecutableFile, contentKey, executableFileOf } from './executable-file.ts'
 import type { PackageOwners } from './package-owners.ts'
@@ -20,6 +20,8 @@ const CHUNK_BYTES = 256 * KiB
 const MAX_KNOWN = 4_096
 /** Each waiting file holds one descriptor. */
 const MAX_WAITING = 128
+/** What is larger has a lane of its own, in which it may take seconds. */
+const SMALL_BYTES = 4 * MiB
 /** Starts of one file that are told once more when it is known. */
 const MAX_FOLLOWERS = 64
 
@@ -39,16 +41,21 @@ interface Waiting {
   readonly followers: Follow[]
 }
 
+/** Files that are worked on one after the other. */
+interface Lane {
+  readonly waiting: Waiting[]
+  working?: Promise<void> | undefined
+}
+
 export class ExecutableIdentities {
   readonly #clock: Pick<Clock, 'sleep'>
   readonly #limits: IdentityLimits
   readonly #owners: PackageOwners
   readonly #mountNamespace: number | undefined
   readonly #known = new Map<string, ExecutableFacts>()
-  readonly #queue: Waiting[] = []
+  readonly #lanes: readonly Lane[] = [{ waiting: [] }, { waiting: [] }]
   readonly #asked = new Map<string, Waiting>()
   readonly #stop = new AbortController()
-  #working: Promise<void> | undefined
 
   /** `mountNamespace`: the agent's own; files of processes in another one belong to no package of this host. */
   constructor(
@@ -84,8 +91,8 @@ export class ExecutableIdentities {
   /** No descriptor and no timer is left when it resolves. */
   async stop(): Promise<void> {
     this.#stop.abort()
-    await this.#working
-    await Promise.all(this.#queue.splice(0).map(({ fd }) => closeFile(fd)))
+    await Promise.all(this.#lanes.map(({ working }) => working))
+    await Promise.all(this.#lanes.flatMap(({ waiting }) => waiting.splice(0)).map(({ fd }) => closeFile(fd)))
   }
 
   #of(
@@ -108,20 +115,21 @@ export class ExecutableIdentities {
       if (asked.followers.length < MAX_FOLLOWERS) asked.followers.push(follow)
       return undefined
     }
-    if (file.size > this.#limits.max_bytes || this.#queue.length >= MAX_WAITING || this.#stop.signal.aborted)
+    const lane = this.#lanes[file.size > SMALL_BYTES ? 1 : 0]
+    if (!lane || file.size > this.#limits.max_bytes || lane.waiting.length >= MAX_WAITING || this.#stop.signal.aborted)
       return undefined
     const fd = openEither(exe, isHosts ? path : undefined)
     // Gone or not ours to read: the event tells the rest, and a later start of the same file asks again.
     if (fd === undefined) return undefined
     const waiting: Waiting = { key, fd, file, path, isHosts, followers: [follow] }
-    this.#queue.push(waiting)
+    lane.waiting.push(waiting)
     this.#asked.set(key, waiting)
-    this.#working ??= this.#work()
+    lane.working ??= this.#work(lane)
     return undefined
   }
 
-  async #work(): Promise<void> {
-    for (let next = this.#takeSmallest(); next; next = this.#takeSmallest()) {
+  async #work(lane: Lane): Promise<void> {
+    for (let next = takeSmallest(lane.waiting); next; next = takeSmallest(lane.waiting)) {
       const facts = await this.#identify(next)
       await closeFile(next.fd)
       this.#asked.delete(next.key)
@@ -130,16 +138,7 @@ export class ExecutableIdentities {
       this.#remember(next.key, facts)
       for (const follow of next.followers) follow(facts)
     }
-    this.#working = undefined
-  }
-
-  /** Smallest first: an implant is small, and does not wait for the browsers and compilers of a busy host. */
-  #takeSmallest(): Waiting | undefined {
-    let smallest = 0
-    for (let at = 1; at < this.#queue.length; at++) {
-      if ((this.#queue[at]?.file.size ?? 0) < (this.#queue[smallest]?.file.size ?? 0)) smallest = at
-    }
-    return this.#queue.splice(smallest, 1)[0]
+    lane.working = undefined
   }
 
   async #identify(waiting: Waiting): Promise<ExecutableFacts | undefined> {
@@ -182,6 +181,14 @@ export class ExecutableIdentities {
       this.#known.delete(oldest)
     }
   }
+}
+
+/** Smallest first: an implant is small, and does not wait for the browsers and compilers of a busy host. */
+function takeSmallest(queue: Waiting[]): Waiting | undefined {
+  let smallest = 0
+  for (let at = 1; at < queue.length; at++)
+    if ((queue[at]?.file.size ?? 0) < (queue[smallest]?.file.size ?? 0)) smallest = at
+  return queue.splice(smallest, 1)[0]
 }
 
 /**

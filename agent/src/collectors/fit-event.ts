@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { Event } from '@firebreak/shared/events/event.ts'
-import { truncateEvent } from '@firebreak/shared/events/truncate.ts'
+import { type Event, FIELD_LIMITS } from '@firebreak/shared/events/event.ts'
+import { isWithin, truncateEvent } from '@firebreak/shared/events/truncate.ts'
 import { WIRE } from '@firebreak/shared/wire/limits.ts'
 import { KiB } from '@firebreak/shared/wire/units.ts'
 
@@ -8,6 +8,9 @@ import { KiB } from '@firebreak/shared/wire/units.ts'
 const MAX_BYTES = WIRE.maxEventBytes - 16 * KiB
 /** What a field is cut to when the event is too large though no field is. */
 const LAST_RESORT_UNITS = 4_096
+
+/** Texts of so many units together fit on the wire whatever is in them: a unit takes six bytes at most. */
+const SURELY_FITS = MAX_BYTES / 8
 
 type Process = NonNullable<Event['process']>
 type Cut = { field: string; bytes: number; sha256?: string }
@@ -17,6 +20,7 @@ type Cut = { field: string; bytes: number; sha256?: string }
  * bytes each as JSON, so fields within their limits can still be too much together. Every cut is listed in `firebreak.truncated`.
  */
 export function fitEvent(event: Event): Event {
+  if (isWithin(event, FIELD_LIMITS, SURELY_FITS)) return event
   let fitted = truncateEvent(event)
   if (fits(fitted) || !fitted.process) return fitted
   const reductions: readonly ((process: Process, cuts: Cut[]) => Process)[] = [

@@ -88,6 +88,7 @@ class KernelCollector implements Collector {
   #deaths = 0
   #restarts = 0
   #badRecords = 0
+  #unattached: readonly string[] = []
   #trouble: string | undefined = 'it has not started yet'
 
   constructor(deps: KernelDeps, config: Config) {
@@ -117,7 +118,7 @@ class KernelCollector implements Collector {
         record: (record) => this.#take(record),
         bad: () => this.#bad(),
         batch: (isStart) => this.#batch(isStart),
-        down: (why, wasUp) => this.#down(why, wasUp),
+        down: (why) => this.#down(why),
       },
     })
   }
@@ -190,6 +191,7 @@ class KernelCollector implements Collector {
       if (missing.length > 0) this.#absentOf(name, 'degraded_to_polling', missing.join('; '))
       else this.#cover(name, lesser, hello)
     }
+    this.#unattached = troubles
     this.#trouble = troubles.length > 0 ? `it does not see everything: ${troubles.join('; ')}` : undefined
   }
 
@@ -268,16 +270,20 @@ class KernelCollector implements Collector {
     this.#armDue()
   }
 
-  #down(why: string, wasUp: boolean): void {
+  #down(why: string): void {
+    // One that runs and is not allowed to look was no source.
+    const wasUp = this.#covered.size > 0
     this.#processes.flush()
     this.#sockets.flush()
     this.#deaths += 1
     if (wasUp) this.#restarts += 1
-    this.#trouble = `the sensor does not run: ${why}`
+    this.#trouble = [`the sensor does not run: ${why}`, ...(wasUp ? [] : this.#unattached.slice(0, 1))].join('; ')
     this.#deps.table.recordsSinceMs = undefined
     if (wasUp) this.#gaps.end([...this.#covered])
     this.#covered.clear()
-    this.#absent(wasUp && this.#deaths < GIVEN_UP ? 'sensor_restarted' : 'degraded_to_polling', why)
+    const reason = wasUp && this.#deaths < GIVEN_UP ? 'sensor_restarted' : 'degraded_to_polling'
+    this.#absent(reason, wasUp ? why : (this.#unattached[0] ?? why))
+    this.#unattached = []
   }
 
   #absent(reason: SourceReason, why: string): void {

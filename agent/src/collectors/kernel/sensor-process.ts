@@ -40,8 +40,8 @@ export interface SensorListener {
   bad(why: string): void
   /** Before and after the records of one piece. */
   batch(isStart: boolean): void
-  /** It is gone, and why, in words. `wasUp`: it had been seeing. */
-  down(why: string, wasUp: boolean): void
+  /** It is gone, and why, in words. */
+  down(why: string): void
 }
 
 export interface SensorProcessDeps {
@@ -104,11 +104,10 @@ export class SensorProcess {
       const bornMs = this.#deps.clock.monotonic()
       const why = await this.#runOnce(started)
       started()
-      const wasUp = this.#isUp
       this.#isUp = false
       this.#child = undefined
       if (signal.aborted) return
-      this.#deps.listener.down(why, wasUp)
+      this.#deps.listener.down(why)
       if (this.#deps.clock.monotonic() - bornMs >= this.#timing.soundMs) waitMs = this.#timing.firstWaitMs
       try {
         await this.#deps.clock.sleep(waitMs, signal)

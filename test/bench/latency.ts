@@ -1,0 +1,179 @@
+/**
+ * From execve to the event in the controller's detection stage, over the real sensor, agent, spool, connection and controller, while a
+ * thousand other events a second take the same way. Stage by stage, so that it is seen where the time goes.
+ */
+import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AgentStatus } from '@firebreak/agent/src/agent.ts'
+import { buildSensor } from '@firebreak/agent/sensor/build-sensor.ts'
+import { type Bench, percentile } from './bench.ts'
+import { MARK } from './latency-mark.ts'
+
+const OTHERS_PER_S = 1_000
+const MARKS_PER_S = 20
+const PATIENCE_MS = 30_000
+/** Creates, writes and removes a file $rate times a second below $folder: three events each. */
+const FILES = String.raw`
+use Time::HiRes qw(time sleep);
+my ($folder, $rate) = @ARGV; my $begin = time; my $n = 0; $SIG{TERM} = sub { exit 0 };
+while (1) { open(my $f, '>', "$folder/f$n") or die; print $f "x"; close $f; unlink "$folder/f$n"; $n++;
+  my $wait = $begin + $n / $rate - time; sleep($wait) if $wait > 0; }`
+
+interface Seen {
+  readonly mark: string
+  readonly executed: string
+  readonly read: string
+  readonly emitted: string
+  readonly sent?: string
+}
+interface Detected {
+  readonly mark: string
+  readonly arrived: string
+  readonly committed: string
+  readonly matched: string
+}
+
+const STAGES = ['whole', 'kernel_to_agent', 'event', 'spool', 'network', 'commit', 'feed'] as const
+type Stage = (typeof STAGES)[number]
+
+export const latencyBench: Bench = {
+  name: 'latency',
+  describe: 'execve to the event in the detection stage, p50 and p99, at 1,000 other events a second',
+  async run({ short, say }) {
+    const sensor = buildSensor()
+    if (!sensor.ok) throw new Error(`no sensor here: ${sensor.why}`)
+    const folder = mkdtempSync(join(tmpdir(), 'fb-bench-latency-'))
+    const children: ChildProcess[] = []
+    try {
+      const { controller, agent } = await startBoth(folder, sensor.value, children)
+      const before = eventsOf(await ask<AgentStatus>(agent, 'status'))
+      const others = spawn('perl', ['-e', FILES, join(folder, 'watched'), String(OTHERS_PER_S / 3)], {
+        stdio: 'ignore',
+      })
+      children.push(others)
+      await sleep(3_000)
+      const rounds = short ? 100 : 1_000
+      say(`${rounds} processes, ${MARKS_PER_S} a second ...`)
+      const began = performance.now()
+      for (let n = 0; n < rounds; n++) {
+        spawn('/bin/true', [`${MARK}${n}`], { stdio: 'ignore' })
+        await sleep(Math.max(1, began + ((n + 1) * 1_000) / MARKS_PER_S - performance.now()))
+      }
+      const tookS = (performance.now() - began) / 1_000 + 3
+      const status = await ask<AgentStatus>(agent, 'status')
+      const detected = await allDetected(controller, rounds)
+      const stages = stagesOf(await ask<Seen[]>(agent, 'seen'), detected)
+      const found = stages.whole.length
+      if (found < rounds * 0.95) throw new Error(`only ${found} of ${rounds} were seen by detection`)
+      const metrics: Record<string, number> = {
+        followed: found,
+        other_events_per_s: (eventsOf(status) - before - 2 * found) / tookS,
+      }
+      for (const stage of STAGES) {
+        metrics[`${stage}_p50_ms`] = percentile(stages[stage], 0.5)
+        metrics[`${stage}_p99_ms`] = percentile(stages[stage], 0.99)
+      }
+      return { metrics, ratios: { p99_to_p50: (metrics['whole_p99_ms'] ?? 0) / (metrics['whole_p50_ms'] ?? 1) } }
+    } finally {
+      for (const child of children) child.kill('SIGKILL')
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+}
+
+async function startBoth(folder: string, sensor: string, children: ChildProcess[]) {
+  for (const name of ['rules', 'watched', 'controller', 'agent']) mkdirSync(join(folder, name))
+  writeFileSync(join(folder, 'rules', 'marked.yml'), RULE)
+  const run = (program: string, args: readonly string[]) => {
+    const child = fork(join(import.meta.dirname, program), [...args], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    })
+    children.push(child)
+    return child
+  }
+  const controller = run('latency-controller.ts', [join(folder, 'controller'), join(folder, 'rules')])
+  const [{ port, joinString }] = (await once(controller, 'message')) as [{ port: number; joinString: string }]
+  const config = join(folder, 'agent.yaml')
+  writeFileSync(join(folder, 'ceiling.yaml'), 'observe_only: true\n', { mode: 0o600 })
+  writeFileSync(config, configOf(folder, sensor))
+  const main = join(import.meta.dirname, '../../agent/src/main.ts')
+  const url = `https://127.0.0.1:${port}`
+  execFileSync(process.execPath, [main, '--config', config, 'enroll', '--controller', url, '--join', joinString])
+  const agent = run('latency-agent.ts', [config])
+  await once(agent, 'message')
+  for (;;) {
+    const { link, sources } = await ask<AgentStatus>(agent, 'status')
+    const isSensor = sources.some((one) => one.class === 'process' && one.source === 'sensor')
+    if (link.connected && isSensor) return { controller, agent }
+    await sleep(100)
+  }
+}
+
+function configOf(folder: string, sensor: string): string {
+  return `state_dir: ${join(folder, 'agent')}
+run_socket: ${join(folder, 'agent.sock')}
+ceiling: ${join(folder, 'ceiling.yaml')}
+collectors:
+  kernel: { sensor: ${sensor} }
+  file: { paths: [${join(folder, 'watched')}] }
+  logins: { enabled: false }
+  inventory: { enabled: false }
+`
+}
+
+const RULE = `title: Marked process
+id: 6a4b39f5-0f0e-4f66-9f7c-2a4a6a2f7d11
+status: test
+description: A process of the benchmark.
+author: Firebreak
+date: 2026-11-24
+logsource: { product: linux, category: process_creation }
+detection:
+  selection: { CommandLine|contains: ${MARK} }
+  condition: selection
+level: informational
+`
+
+/** What is late is waited for: it belongs into the figures. */
+async function allDetected(controller: ChildProcess, rounds: number): Promise<Detected[]> {
+  const all: Detected[] = []
+  const until = performance.now() + PATIENCE_MS
+  while (all.length < rounds && performance.now() < until) {
+    await sleep(200)
+    all.push(...(await ask<Detected[]>(controller, 'detected')))
+  }
+  return all
+}
+
+function stagesOf(seen: readonly Seen[], detected: readonly Detected[]): Record<Stage, number[]> {
+  const stages = Object.fromEntries(STAGES.map((name) => [name, [] as number[]])) as Record<Stage, number[]>
+  const byMark = new Map(detected.map((one) => [one.mark, one]))
+  for (const { mark, executed, read, emitted, sent } of seen) {
+    const end = byMark.get(mark)
+    if (!end || sent === undefined) continue
+    const ms = (from: string, to: string) => Number(BigInt(to) - BigInt(from)) / 1e6
+    stages.whole.push(ms(executed, end.matched))
+    stages.kernel_to_agent.push(ms(executed, read))
+    stages.event.push(ms(read, emitted))
+    stages.spool.push(ms(emitted, sent))
+    stages.network.push(ms(sent, end.arrived))
+    stages.commit.push(ms(end.arrived, end.committed))
+    stages.feed.push(ms(end.committed, end.matched))
+  }
+  return stages
+}
+
+async function ask<T>(child: ChildProcess, what: string): Promise<T> {
+  const answered = once(child, 'message')
+  child.send(what)
+  const [answer] = (await answered) as [T]
+  return answer
+}
+
+function eventsOf({ streams }: AgentStatus): number {
+  return streams.reduce((sum, { produced }) => sum + produced, 0)
+}
