@@ -56,9 +56,13 @@ export interface SessionEnd {
   readonly why: string
 }
 
-/** Classes whose events may be the start of an attack wait at most this long for company. A batch costs as much as ten events. */
-const URGENT_FLUSH_MS = 5
-const BULK_FLUSH_MS = 50
+const PACES = ['urgent', 'bulk'] as const
+type Pace = (typeof PACES)[number]
+/**
+ * How long events wait for company: a batch costs as much as ten events. Those that may be the start of an attack are urgent; the others
+ * do not go along with them, for each class is a batch of its own.
+ */
+const WAIT_MS: Readonly<Record<Pace, number>> = { urgent: 5, bulk: 50 }
 const URGENT: ReadonlySet<EventClass> = new Set(['alert', 'process', 'authentication'])
 /** Places in the window that only urgent classes may take. */
 const RESERVED_FOR_URGENT = 2
@@ -90,7 +94,11 @@ export class LiveSession {
   readonly #receiptPace: TokenBucket
   #receiptTimer: NodeJS.Timeout | undefined
   #lastHeard: number
-  #lastFlush = Number.NEGATIVE_INFINITY
+  readonly #lastFlush = { urgent: Number.NEGATIVE_INFINITY, bulk: Number.NEGATIVE_INFINITY }
+  /** When the events of a pace have waited long enough. */
+  readonly #due = { urgent: Number.POSITIVE_INFINITY, bulk: Number.POSITIVE_INFINITY }
+  /** Paces of which everything that is there may go. */
+  readonly #open = { urgent: false, bulk: false }
   #flushTimer: NodeJS.Timeout | undefined
   #flushAt = Number.POSITIVE_INFINITY
   #closeWhy: string | undefined
@@ -135,11 +143,11 @@ export class LiveSession {
     const early = this.#early ?? []
     this.#early = undefined
     for (const frame of early) this.#guard(() => this.#hear(frame, true))
-    this.#flushSoon(0)
+    for (const pace of PACES) this.#flushSoon(pace)
   }
 
   appended(eventClass: EventClass): void {
-    this.#flushSoon(URGENT.has(eventClass) ? URGENT_FLUSH_MS : BULK_FLUSH_MS)
+    this.#flushSoon(paceOf(eventClass))
   }
 
   /** In order, a few at a time: a controller closes a connection that says too much at once. */
@@ -292,21 +300,36 @@ export class LiveSession {
       this.terminate('the newest trust file does not pin the key of this connection any more')
   }
 
-  #flushSoon(waitMs: number): void {
+  /** The first after a pause goes at once; those that follow closely wait for each other. */
+  #flushSoon(pace: Pace): void {
     const now = performance.now()
-    // The first after a pause goes at once; those that follow closely wait for each other.
-    const at = Math.max(now, this.#lastFlush + waitMs)
-    if (at >= this.#flushAt || this.#stop.signal.aborted) return
+    const at = Math.max(now, this.#lastFlush[pace] + WAIT_MS[pace])
+    if (at >= this.#due[pace] || this.#stop.signal.aborted) return
+    this.#due[pace] = at
+    this.#arm(now)
+  }
+
+  #arm(now: number): void {
+    const at = Math.min(this.#due.urgent, this.#due.bulk)
+    if (at >= this.#flushAt) return
     clearTimeout(this.#flushTimer)
     this.#flushAt = at
     this.#flushTimer = setTimeout(() => this.#flush(), at - now)
   }
 
   #flush(): void {
+    // A timer may fire some tenths of a millisecond before its time.
+    const now = performance.now()
     this.#flushAt = Number.POSITIVE_INFINITY
-    this.#lastFlush = performance.now()
+    for (const pace of PACES) {
+      if (this.#due[pace] > now + 1) continue
+      this.#due[pace] = Number.POSITIVE_INFINITY
+      this.#lastFlush[pace] = now
+      this.#open[pace] = true
+    }
     this.#guard(() => this.#deps.spool.flush())
     this.#pump()
+    if (Math.min(this.#due.urgent, this.#due.bulk) < Number.POSITIVE_INFINITY) this.#arm(now)
   }
 
   #pump(): void {
@@ -330,12 +353,19 @@ export class LiveSession {
   #sendBatches(): void {
     while (this.channel.socket.bufferedAmount < MAX_BUFFERED_BYTES && !this.#stop.signal.aborted && this.#hasCredit()) {
       const free = WIRE.maxBatchesInFlight - this.#inFlight.length
-      const allowed = EVENT_CLASSES.filter((name) => free > (URGENT.has(name) ? 0 : RESERVED_FOR_URGENT))
+      const allowed = EVENT_CLASSES.filter(
+        (name) => this.#open[paceOf(name)] && free > (URGENT.has(name) ? 0 : RESERVED_FOR_URGENT),
+      )
       const batch = allowed.reduce<ReturnType<Spool['next']>>(
         (found, name) => found ?? this.#deps.spool.next(name),
         undefined,
       )
-      if (!batch) return
+      if (!batch) {
+        // What comes from here on waits for its time again.
+        if (free > 0) this.#open.urgent = false
+        if (free > RESERVED_FOR_URGENT) this.#open.bulk = false
+        return
+      }
       const { header, lines } = batch
       const bytes = encodeBatch(header, lines, this.session.id, (message) => this.#deps.identity.key.sign(message))
       this.#inFlight.push({ class: header.class, last: header.last_seq, events: header.count, bytes: bytes.length })
@@ -380,4 +410,8 @@ export class LiveSession {
       if (!signal.aborted) throw thrown
     })
   }
+}
+
+function paceOf(eventClass: EventClass): Pace {
+  return URGENT.has(eventClass) ? 'urgent' : 'bulk'
 }
