@@ -52,6 +52,14 @@ async function answer(ask: string): Promise<unknown> {
       return controller.state.db.selectFrom('ingest_batches').select(['id', 'detected', 'stored']).execute()
     case 'signals':
       return controller.state.db.selectFrom('signals').select(['rule_id', 'event_id']).execute()
+    case 'stored-events':
+      return await controller.telemetry.count()
+    case 'fleet':
+      return controller.state.db.selectFrom('hosts').select(['hostname', 'imported_at']).execute()
+    case 'incidents':
+      return controller.state.db.selectFrom('incidents').select(['id', 'route', 'hosts', 'escalated_why']).execute()
+    case 'commands':
+      return controller.state.db.selectFrom('commands').select('id').execute()
     case 'audit':
       return controller.audit.verify()
     case 'memory':

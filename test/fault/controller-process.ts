@@ -10,14 +10,16 @@ const PROGRAM = fileURLToPath(new URL('controller-child.ts', import.meta.url))
 
 export class ControllerProcess {
   readonly gatewayPort: number
+  readonly apiUrl: string
   readonly #child: ChildProcess
   readonly #waiting: Map<number, (message: Answer) => void>
   #next = 1
 
-  private constructor(child: ChildProcess, waiting: Map<number, (message: Answer) => void>, gatewayPort: number) {
+  private constructor(child: ChildProcess, waiting: Map<number, (message: Answer) => void>, at: Addresses) {
     this.#child = child
     this.#waiting = waiting
-    this.gatewayPort = gatewayPort
+    this.gatewayPort = at.gatewayPort
+    this.apiUrl = at.apiUrl
   }
 
   /** A child with its modules loaded; `go` opens the stores and listens. */
@@ -51,7 +53,7 @@ export class ControllerProcess {
         const started = said(0)
         child.send({ id: 0, ask: 'go' })
         const { answer } = await started
-        return new ControllerProcess(child, waiting, (answer as { gatewayPort: number }).gatewayPort)
+        return new ControllerProcess(child, waiting, answer as Addresses)
       },
       cancel: () => child.kill('SIGKILL'),
     }
@@ -95,6 +97,11 @@ export class ControllerProcess {
     await this.ask('stop')
     await gone
   }
+}
+
+interface Addresses {
+  readonly gatewayPort: number
+  readonly apiUrl: string
 }
 
 interface Answer {

@@ -1,4 +1,5 @@
 /** Events as a quiet Linux host tells them; no two are the same. */
+import type { EventClass } from '@firebreak/shared/events/classes.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
 
 const PROGRAMS = ['bash', 'ls', 'grep', 'sshd', 'cron', 'python3', 'systemd', 'apt', 'curl', 'cat'] as const
@@ -30,5 +31,63 @@ export function processEvent(n: number, hostname: string, at = Date.now()): Even
       user: { id: '33', name: 'www-data' },
       parent: { pid: 1, entity_id: `${hostname}:1`, name: 'systemd', executable: '/usr/lib/systemd/systemd' },
     },
+  }
+}
+
+export function fileEvent(n: number, hostname: string, at = Date.now()): Event {
+  const name = PROGRAMS[n % PROGRAMS.length] ?? 'bash'
+  return {
+    '@timestamp': new Date(at).toISOString(),
+    event: {
+      kind: 'event',
+      category: ['file'],
+      type: ['creation'],
+      action: 'file-created',
+      dataset: 'firebreak.file',
+      provider: 'simulated',
+    },
+    host: { name: hostname, os: { type: 'linux' } },
+    process: { pid: 1_000 + (n % 30_000), entity_id: `${hostname}:${n}`, name, executable: `/usr/bin/${name}` },
+    file: { path: `/var/lib/thing/${n % 97}/part-${n}.dat`, name: `part-${n}.dat`, extension: 'dat', size: n % 65_536 },
+    user: { id: '33', name: 'www-data' },
+  }
+}
+
+export function connectionEvent(n: number, hostname: string, at = Date.now()): Event {
+  const name = PROGRAMS[n % PROGRAMS.length] ?? 'bash'
+  return {
+    '@timestamp': new Date(at).toISOString(),
+    event: {
+      kind: 'event',
+      category: ['network'],
+      type: ['connection', 'start'],
+      action: 'connection-opened',
+      dataset: 'firebreak.network',
+      provider: 'simulated',
+    },
+    host: { name: hostname, os: { type: 'linux' } },
+    process: { pid: 1_000 + (n % 30_000), entity_id: `${hostname}:${n}`, name, executable: `/usr/bin/${name}` },
+    source: { ip: '10.1.2.3', port: 32_768 + (n % 28_000) },
+    destination: { ip: `10.9.${n % 250}.${(n * 7) % 250}`, port: n % 3 === 0 ? 443 : 5_432 },
+    network: { transport: 'tcp', direction: 'egress' },
+    user: { id: '33', name: 'www-data' },
+  }
+}
+
+/** What a host tells of all day: six in ten about processes, the rest about files and connections. */
+export function mixedEvent(n: number, hostname: string): { readonly class: EventClass; readonly event: Event } {
+  switch (n % 20) {
+    case 3:
+    case 7:
+    case 11:
+    case 15:
+    case 19:
+      return { class: 'file', event: fileEvent(n, hostname) }
+    case 5:
+    case 10:
+    case 16:
+      return { class: 'network', event: connectionEvent(n, hostname) }
+    default:
+      return { class: 'process', event: processEvent(n, hostname) }
   }
 }

@@ -52,8 +52,6 @@ export interface StoreState {
 /** Told when nothing is taken any more, and when it goes on. */
 export type OnIntake = (state: 'stopped' | 'resumed') => void
 
-/** Batches of one agent that are being stored at the same time: while one is committed the next is read. */
-const AT_ONCE_OF_ONE = 2
 /** A batch costs as much as so many events even if it holds none. */
 const COST_OF_A_BATCH = 50
 const FULL: Credit = {
@@ -130,8 +128,9 @@ export class Admission {
     this.#queuedBytes += batch.bytes
     this.#metrics.queuedBytes.set(this.#queuedBytes)
     if (!lane.hasTurn) {
+      // Whoever has not waited for anything goes first (as new flows do in RFC 8290, 4.2): little telemetry never queues behind much.
       lane.hasTurn = true
-      this.#turns.push(lane)
+      this.#turns.unshift(lane)
     }
     this.#admit()
     if (this.#queuedBytes > this.#limits.queued_bytes && !this.#paused) {
@@ -148,26 +147,24 @@ export class Admission {
     this.#admit()
   }
 
-  /** One batch of each lane in turn, as long as there is room. */
+  /** One batch of each lane in turn, as long as there is room, and one of a lane at a time: a second would wait in front of others. */
   #admit(): void {
     const now = this.#tick()
-    let passed = 0
-    while (this.#running < this.#limits.batches_at_once && passed < this.#turns.length) {
+    for (let at = 0; at < this.#turns.length && this.#running < this.#limits.batches_at_once; ) {
       if (this.#store.fullness() >= 1) return
-      const lane = this.#turns.shift() as AgentLane
+      const lane = this.#turns[at] as AgentLane
       const batch = lane.waiting[0]
       if (batch === undefined) {
+        this.#turns.splice(at, 1)
         lane.hasTurn = false
-        continue
+      } else if (lane.running > 0 || !lane.bucket.take(costOf(batch), now)) at++
+      else {
+        this.#turns.splice(at, 1)
+        this.#turns.push(lane)
+        lane.waiting.shift()
+        void this.#run(lane, batch)
+        at = 0
       }
-      this.#turns.push(lane)
-      if (lane.running >= AT_ONCE_OF_ONE || !lane.bucket.take(costOf(batch), now)) {
-        passed++
-        continue
-      }
-      passed = 0
-      lane.waiting.shift()
-      void this.#run(lane, batch)
     }
   }
 

@@ -46,7 +46,8 @@ interface Caller {
 
 const GOODBYE_MS = 1_000
 /** At most 120 bytes; shown by `firebreak-agent status`. */
-const ADVICE_FOR_A_COPY = 'another machine uses this key; on the copy: stop the agent, firebreak-agent reset-identity, join again'
+const ADVICE_FOR_A_COPY =
+  'another machine uses this key; on the copy: stop the agent, firebreak-agent reset-identity, join again'
 const STOP_MS = 5_000
 
 export function createGateway(deps: GatewayDeps, config: GatewayConfig): Gateway {

@@ -37,10 +37,11 @@ export const IngestConfig = Type.Object(
         'Memory for events that are durable and wait for the telemetry store, bytes; more are read again from the state store.',
     }),
     reader_threads: Type.Integer({
-      default: 1,
+      default: 2,
       minimum: 1,
       maximum: 64,
-      description: 'Threads that check events and look through them with the rules.',
+      description:
+        'Threads that check events and look through them with the rules; from two on a small batch does not wait behind a large one.',
     }),
   },
   { additionalProperties: false, default: {}, description: 'Taking events in.' },

@@ -1,6 +1,8 @@
 /**
- * Threads that read batches, so that the thread with the sockets and the state has its hands free. Batches of one agent go to one
- * thread and come back in order. A thread that dies is replaced; the batch it died of is refused, the others are read again.
+ * Threads that read batches, so that the thread with the sockets and the state has its hands free. A batch goes to the thread that has
+ * least to do, so that a small one does not wait behind a large one of somebody else; while batches of an agent are under way its next
+ * ones go to the same thread, so that they come back in order. A thread that dies is replaced; the batch it died of is refused, the
+ * others are read again.
  */
 import { Worker } from 'node:worker_threads'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
@@ -22,14 +24,23 @@ export function createBatchReader(log: IngestLog, threads: number): BatchReader 
 
 class ReaderThreads implements BatchReader {
   readonly #threads: readonly ReaderThread[]
+  /** Where the batches of an agent are under way, and how many. */
+  readonly #places = new Map<string, { readonly thread: ReaderThread; batches: number }>()
 
   constructor(log: IngestLog, threads: number) {
     this.#threads = Array.from({ length: Math.max(1, threads) }, () => new ReaderThread(log))
   }
 
-  read(batch: BatchToRead): Promise<BatchReading> {
-    const thread = this.#threads[placeOf(batch.origin.agentId) % this.#threads.length] as ReaderThread
-    return thread.read(batch)
+  async read(batch: BatchToRead): Promise<BatchReading> {
+    const { agentId } = batch.origin
+    const place = this.#places.get(agentId) ?? { thread: this.#idlest(), batches: 0 }
+    this.#places.set(agentId, place)
+    place.batches++
+    try {
+      return await place.thread.read(batch)
+    } finally {
+      if (--place.batches === 0) this.#places.delete(agentId)
+    }
   }
 
   use(rules: ScreenRules): void {
@@ -38,6 +49,10 @@ class ReaderThreads implements BatchReader {
 
   async stop(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.stop()))
+  }
+
+  #idlest(): ReaderThread {
+    return this.#threads.reduce((idlest, thread) => (thread.events() < idlest.events() ? thread : idlest))
   }
 }
 
@@ -67,6 +82,13 @@ class ReaderThread {
     this.#jobs.set(id, { batch, done })
     this.#askToRead(id, batch)
     return done.promise
+  }
+
+  /** Events that it still has to read. */
+  events(): number {
+    let events = 0
+    for (const { batch } of this.#jobs.values()) events += batch.header.count
+    return events
   }
 
   use(rules: ScreenRules): void {
@@ -124,11 +146,4 @@ class ReaderThread {
     if (this.#rules) this.#ask({ ask: 'use', rules: this.#rules })
     for (const [id, { batch }] of this.#jobs) this.#askToRead(id, batch)
   }
-}
-
-/** The same for an agent for the whole life of the process. */
-function placeOf(agentId: string): number {
-  let hash = 0
-  for (let index = 0; index < agentId.length; index++) hash = (Math.imul(hash, 31) + agentId.charCodeAt(index)) | 0
-  return hash >>> 0
 }

@@ -1,0 +1,167 @@
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Rig, startRig } from '@firebreak/controller/src/controller.rig.ts'
+import { type BackupDeps, makeBackup } from '@firebreak/controller/src/store/backup/make-backup.ts'
+import { checkBackup, restoreBackup } from '@firebreak/controller/src/store/backup/restore-backup.ts'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { SimulatedAgent } from '../fleet/simulated-agent.ts'
+import { processEvent } from '../fleet/simulated-events.ts'
+
+const FLAGS = { 'ingest.block_events': 200, 'ingest.block_wait_ms': 10 }
+const now = () => Date.now()
+
+let root: string
+let rig: Rig
+let agents: SimulatedAgent[]
+let backup: string
+const depsOf = ({ stateDir, controller: { state, telemetry, audit } }: Rig): BackupDeps => ({
+  stateDir,
+  state,
+  telemetry,
+  audit,
+  now,
+})
+
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), 'fb-backup-'))
+  rig = await startRig(FLAGS, join(root, 'first'))
+  const at = { host: '127.0.0.1', port: rig.started.gatewayPort }
+  const { joinString } = await rig.controller.joinTokens.create({ group: 'g', lifeS: 600, maxUses: 10 }, 'user:test')
+  agents = Array.from({ length: 4 }, (_, i) => new SimulatedAgent(`host-${i}`))
+  for (const agent of agents) {
+    agent.batchEvents = 50
+    await agent.enrol(at, joinString)
+    await agent.connect(at)
+  }
+  const stopping = new AbortController()
+  const sending = agents.map((agent, i) => send(agent, i, stopping.signal))
+  await expect.poll(() => rig.controller.telemetry.count(), { timeout: 20_000 }).toBeGreaterThan(500)
+  backup = join(root, 'backup')
+  await makeBackup(depsOf(rig), backup)
+  stopping.abort()
+  await Promise.all(sending)
+  await expect.poll(() => agents.every((agent) => agent.isDrained()), { timeout: 20_000 }).toBe(true)
+}, 90_000)
+afterAll(async () => {
+  for (const agent of agents) agent.disconnect()
+  await rig.stop()
+  rmSync(root, { recursive: true, force: true })
+})
+
+async function send(agent: SimulatedAgent, i: number, signal: AbortSignal): Promise<void> {
+  for (let n = 0; !signal.aborted; n++) {
+    for (let k = 0; k < 20; k++) agent.produce(k % 4 === 0 ? 'file' : 'process', processEvent(n * 20 + k, `host-${i}`))
+    agent.flush()
+    await sleep(20)
+  }
+}
+
+describe('a backup made while hosts send', () => {
+  it('restores to stores in which every event that was acknowledged before it is there once', async () => {
+    const manifest = await checkBackup(backup)
+    expect(manifest.telemetry?.events).toBeGreaterThan(0)
+    const stateDir = join(root, 'restored')
+    expect(await restoreBackup(backup, stateDir, { force: false, now })).toMatchObject({ aside: undefined })
+    await rig.stop()
+    const again = await startRig(FLAGS, stateDir)
+    try {
+      const { state, telemetry, audit } = again.controller
+      await expect
+        .poll(
+          async () =>
+            (await state.db.selectFrom('ingest_batches').select('id').where('stored', '=', 0).execute()).length,
+          { timeout: 20_000 },
+        )
+        .toBe(0)
+      const streams = await state.db.selectFrom('streams').select(['agent_id', 'class', 'epoch', 'stored']).execute()
+      expect(streams.length).toBe(8)
+      const held = await telemetry.select<{ agent_id: string; class: string; events: number; distinct: number }>({
+        sql: 'select agent_id, class, toFloat64(count()) as events, toFloat64(uniqExact(epoch, seq)) as distinct from firebreak.events group by agent_id, class',
+        params: {},
+      })
+      if (!held.ok) throw new Error(held.why)
+      for (const { agent_id, class: name, stored } of streams) {
+        const row = held.value.find((one) => one.agent_id === agent_id && one.class === name)
+        expect([name, row?.events, row?.distinct]).toEqual([name, stored, stored])
+      }
+      expect(await audit.verify()).toMatchObject({ ok: true })
+      expect(await telemetry.seen('executable', '/usr/bin/curl')).toMatchObject({ hosts: 4 })
+    } finally {
+      await again.stop()
+      rig = await startRig(FLAGS, join(root, 'first'))
+    }
+  }, 90_000)
+
+  it.each<[string, (dir: string) => void, RegExp]>([
+    ['a file that was changed', (dir) => appendFileSync(join(dir, 'state.db'), 'x'), /state\.db was changed/],
+    [
+      'a missing part',
+      (dir) =>
+        rmSync(join(dir, 'telemetry', 'events', readdirSync(join(dir, 'telemetry', 'events'))[0] ?? ''), {
+          recursive: true,
+        }),
+      /is missing/,
+    ],
+    ['a file that is not listed', (dir) => writeFileSync(join(dir, 'keys', 'more'), ''), /is not in its list/],
+    ['no list', (dir) => rmSync(join(dir, 'manifest.json')), /has no readable manifest/],
+    [
+      'half a list',
+      (dir) => writeFileSync(join(dir, 'manifest.json'), readFileSync(join(dir, 'manifest.json')).subarray(0, 500)),
+      /manifest\.json is damaged/,
+    ],
+  ])('is refused for %s, and nothing is left of the attempt', async (name, damage, why) => {
+    const copy = join(root, `copy ${name}`)
+    cpSync(backup, copy, { recursive: true })
+    damage(copy)
+    const target = join(root, `target ${name}`)
+    await expect(restoreBackup(copy, target, { force: false, now })).rejects.toMatchObject({
+      code: 'backup_invalid',
+      message: expect.stringMatching(why) as string,
+    })
+    expect(readdirSync(target)).toEqual(['controller.lock'])
+  })
+
+  it('is not restored over a running controller, nor over what is there unless that is to be moved aside', async () => {
+    await expect(restoreBackup(backup, rig.stateDir, { force: true, now })).rejects.toMatchObject({
+      code: 'already_running',
+    })
+    const target = join(root, 'occupied')
+    await restoreBackup(backup, target, { force: false, now })
+    writeFileSync(join(target, 'keys', 'mine'), 'kept')
+    await expect(restoreBackup(backup, target, { force: false, now })).rejects.toMatchObject({ code: 'not_empty' })
+    const { aside = '' } = await restoreBackup(backup, target, { force: true, now })
+    expect(readFileSync(join(aside, 'keys', 'mine'), 'utf8')).toBe('kept')
+    expect(existsSync(join(target, 'keys', 'mine'))).toBe(false)
+  }, 60_000)
+
+  it('does not start over half a restore', async () => {
+    const target = join(root, 'half')
+    await restoreBackup(backup, target, { force: false, now })
+    writeFileSync(join(target, 'restore-unfinished'), '')
+    await expect(startRig({}, target)).rejects.toMatchObject({ code: 'restore_unfinished' })
+    await restoreBackup(backup, target, { force: true, now })
+    await (await startRig({}, target)).stop()
+  }, 60_000)
+
+  it('that fails leaves nothing that looks like one, and its name can be used again', async () => {
+    const target = join(root, 'failing')
+    const deps = depsOf(rig)
+    const broken = { ...deps, audit: { verify: async () => await Promise.reject(new Error('pulled the plug')) } }
+    await expect(makeBackup(broken, target)).rejects.toMatchObject({ code: 'backup_failed' })
+    expect(readdirSync(root).filter((name) => name.includes('failing'))).toEqual([])
+    await makeBackup(deps, target)
+    await expect(makeBackup(deps, target)).rejects.toMatchObject({ code: 'backup_exists' })
+    await checkBackup(target)
+  }, 60_000)
+})
