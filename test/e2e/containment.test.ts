@@ -53,10 +53,9 @@ describe.skipIf(skipWithout(support, 5, 'containment under attack'))('an isolati
     const [event] = await fleet.controller.json<{ firebreak: { containment: { gap_ms: number } } }[]>([
       'events',
       'search',
+      'event.kind:alert',
       '--host',
       host.name,
-      '--class',
-      'alert',
     ])
     expect(event?.firebreak.containment.gap_ms).toBeGreaterThan(0)
     expect(event?.firebreak.containment.gap_ms).toBeLessThan(5_000)

@@ -29,7 +29,10 @@ export async function bootFleet(options: FleetOptions): Promise<Fleet> {
   const lab = await createLab({ name: 'fleet' })
   try {
     const controller = await Controller.start(lab, options.controllerConfig ?? '')
-    const [deb, ...hosts] = await Promise.all([buildAgentPackage(), ...options.hosts.map((name) => lab.host(name))])
+    const [deb, ...hosts] = await Promise.all([
+      buildAgentPackage({ sensor: 'required' }),
+      ...options.hosts.map((name) => lab.host(name)),
+    ])
     await Promise.all(hosts.map((host) => join_(host, deb, controller, options)))
     return {
       lab,
