@@ -104,9 +104,9 @@ describe('every door', () => {
       expect(good.length, operationId).toBeGreaterThan(0)
       for (const [, { content = {} }] of good)
         expect(
-          Object.values(content).map(({ schema }) => typeof schema),
+          new Set(Object.values(content).map(({ schema }) => typeof schema)),
           operationId,
-        ).toEqual(['object'])
+        ).toEqual(new Set(['object']))
     }
   })
 

@@ -51,7 +51,7 @@ export function eventExportRoutes(
           ...searchOf(query, clock.now()),
           format,
           user: principalOf(request).name,
-          signal: signalOf(request),
+          signal: signalOf(reply),
           ...(limit !== undefined && { limit }),
         }),
       )

@@ -5,7 +5,7 @@ import type { RefusedQuery } from '../search/kql/query.ts'
 import type { AmbiguousPid, TreeRefusal } from '../search/tree.ts'
 import { ProblemError } from './problem.ts'
 import { AgentIdText } from './schemas.ts'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply } from 'fastify'
 
 const Bound = (description: string) =>
   Type.String({
@@ -45,9 +45,11 @@ export function searchOf({ query, host, since, until }: EventQuery, nowMs: numbe
 }
 
 /** Ends when nobody waits for the answer any more. */
-export function signalOf(request: FastifyRequest): AbortSignal {
+export function signalOf(reply: FastifyReply): AbortSignal {
   const gone = new AbortController()
-  request.raw.socket.once('close', () => gone.abort())
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) gone.abort()
+  })
   return gone.signal
 }
 

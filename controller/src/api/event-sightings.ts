@@ -64,12 +64,12 @@ export function eventSightingRoutes(
         response: { 200: Sighting },
       },
     },
-    async (request): Promise<EventSighting> => {
+    async (request, reply): Promise<EventSighting> => {
       const seen = answered(
         await search.seen({
           value: request.query.value,
           user: principalOf(request).name,
-          signal: signalOf(request),
+          signal: signalOf(reply),
         }),
       )
       const names = await hostnames(seen.hosts.map(({ agentId }) => agentId))
@@ -120,7 +120,7 @@ export function eventSightingRoutes(
         },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { field, value, before } = request.query
       checkField(field)
       const found = answered(
@@ -129,7 +129,7 @@ export function eventSightingRoutes(
           value,
           before: before === undefined ? new Date(clock.now()).toISOString() : timeOf(before),
           user: principalOf(request).name,
-          signal: signalOf(request),
+          signal: signalOf(reply),
         }),
       )
       return { events: found.events, hosts: found.hosts, fleet_hosts: await fleetHosts() }

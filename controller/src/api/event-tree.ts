@@ -71,7 +71,7 @@ export function eventTreeRoutes(api: Api, { search, clock }: Pick<ApiDeps, 'sear
         response: { 200: Tree },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { host, pid, entity_id: entityId, at } = request.query
       if ((pid === undefined) === (entityId === undefined)) throw badQuery('entity_id', 'give a pid or an entity_id')
       if (at !== undefined && pid === undefined) throw badQuery('at', 'an entity_id needs no time')
@@ -80,7 +80,7 @@ export function eventTreeRoutes(api: Api, { search, clock }: Pick<ApiDeps, 'sear
         await search.tree({
           agentId: host,
           user: principalOf(request).name,
-          signal: signalOf(request),
+          signal: signalOf(reply),
           ...(pid !== undefined && { pid }),
           ...(entityId !== undefined && { entityId }),
           ...(atMs !== undefined && { atMs }),

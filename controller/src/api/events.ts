@@ -48,7 +48,7 @@ export function eventRoutes(api: Api, { search, clock }: Pick<ApiDeps, 'search' 
         response: { 200: pageOf(Event) },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const { query } = request
       const place = placeOf(decodeCursor('events', query.cursor))
       const order = query.sort ?? place?.order ?? 'newest'
@@ -63,7 +63,7 @@ export function eventRoutes(api: Api, { search, clock }: Pick<ApiDeps, 'search' 
           limit: limit + 1,
           ...(place && { after: place.after }),
           user: principalOf(request).name,
-          signal: signalOf(request),
+          signal: signalOf(reply),
         }),
       )
       const shown = found.slice(0, limit)

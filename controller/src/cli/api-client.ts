@@ -4,7 +4,7 @@ import { type RequestOptions, request as httpsRequest } from 'node:https'
 import type { PeerCertificate } from 'node:tls'
 import { X509Certificate } from 'node:crypto'
 import { reasonOf } from '@firebreak/shared/result.ts'
-import type { Problem } from '../api/problem.ts'
+import type { FieldError, Problem } from '../api/problem.ts'
 import { CliError, exitOfProblem } from './exit-codes.ts'
 import { safeText } from './terminal-text.ts'
 
@@ -73,9 +73,9 @@ export class ApiClient {
   }
 
   /** The body as it comes in, for exports. */
-  async stream(path: string): Promise<IncomingMessage> {
-    const response = await this.#open('GET', path, {}, undefined, {})
-    if ((response.statusCode ?? 0) >= 400) throw problemError(response.statusCode ?? 0, await textOf(response))
+  async stream(path: string, query: Query = {}, timeoutMs = TIMEOUT_MS): Promise<IncomingMessage> {
+    const response = await this.#open('GET', path, query, undefined, {}, timeoutMs)
+    if ((response.statusCode ?? 0) >= 400) throw problemError(response.statusCode ?? 0, await textOf(response), query)
     return response
   }
 
@@ -88,7 +88,7 @@ export class ApiClient {
   ): Promise<Answer<T>> {
     const response = await this.#open(method, path, query, body, headers)
     const text = await textOf(response)
-    if ((response.statusCode ?? 0) >= 400) throw problemError(response.statusCode ?? 0, text)
+    if ((response.statusCode ?? 0) >= 400) throw problemError(response.statusCode ?? 0, text, query)
     return { body: parse(text) as T, etag: response.headers.etag }
   }
 
@@ -98,6 +98,7 @@ export class ApiClient {
     query: Query,
     body: unknown,
     headers: Readonly<Record<string, string>>,
+    timeoutMs = TIMEOUT_MS,
   ): Promise<IncomingMessage> {
     const url = new URL(path, this.target.url)
     for (const [name, value] of Object.entries(query)) {
@@ -108,7 +109,7 @@ export class ApiClient {
     const payload = body === undefined ? undefined : JSON.stringify(body)
     const options: RequestOptions = {
       method,
-      timeout: TIMEOUT_MS,
+      timeout: timeoutMs,
       headers: {
         authorization: `Bearer ${this.target.token}`,
         accept: 'application/json',
@@ -122,7 +123,7 @@ export class ApiClient {
     }
     return new Promise((resolve, reject) => {
       const request = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, options, resolve)
-      request.once('timeout', () => request.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)))
+      request.once('timeout', () => request.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)))
       request.once('error', (error) => {
         const where = `${url.protocol}//${url.host}`
         reject(
@@ -171,7 +172,7 @@ function parse(text: string): unknown {
   }
 }
 
-function problemError(status: number, text: string): CliError {
+function problemError(status: number, text: string, query: Query): CliError {
   let problem: Partial<Problem>
   try {
     problem = JSON.parse(text) as Partial<Problem>
@@ -179,7 +180,23 @@ function problemError(status: number, text: string): CliError {
     problem = {}
   }
   if (typeof problem.code !== 'string') return new CliError('failed', `the controller answered ${status}`)
-  const fields = (problem.errors ?? []).map(({ field, why }) => `\n  ${safeText(field)}: ${safeText(why)}`).join('')
-  const message = `${safeText(problem.detail ?? problem.title ?? '')} [${safeText(problem.code)}, request ${safeText(problem.request_id ?? '-')}]${fields}`
-  return new CliError(exitOfProblem(problem.code), message)
+  const detail = problem.detail ?? problem.title ?? ''
+  const fields = (problem.errors ?? []).map((error) => {
+    const place = placeIn(query['query'], error)
+    return `${detail.endsWith(error.why) ? '' : `\n  ${safeText(error.field)}: ${safeText(error.why)}`}${place}`
+  })
+  const message = `${safeText(detail)} [${safeText(problem.code)}, request ${safeText(problem.request_id ?? '-')}]${fields.join('')}`
+  return new CliError(exitOfProblem(problem.code), message, problem.code)
+}
+
+const AROUND = 30
+
+/** The text with a mark under the place that is wrong. */
+function placeIn(text: Query[string], { column, length = 1 }: FieldError): string {
+  if (typeof text !== 'string' || column === undefined) return ''
+  const from = column - 1
+  const before = safeText(`${from > AROUND ? '…' : ''}${text.slice(Math.max(0, from - AROUND), from)}`)
+  const meant = safeText(text.slice(from, from + Math.min(length, AROUND)))
+  const after = safeText(text.slice(from + Math.min(length, AROUND), from + length + AROUND))
+  return `\n  ${before}${meant}${after}\n  ${' '.repeat(before.length)}${'^'.repeat(Math.max(1, meant.length))}`
 }

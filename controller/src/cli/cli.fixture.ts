@@ -24,8 +24,8 @@ export interface RunOptions {
   readonly onSleep?: (n: number) => Promise<void> | void
 }
 
-export async function startCli() {
-  const door: ApiUnderTest = await startApi()
+export async function startCli(changes: Parameters<typeof startApi>[0] = {}) {
+  const door: ApiUnderTest = await startApi(changes)
   const url = await door.api.listen({ host: '127.0.0.1', port: 0 })
   const asked: string[] = []
   return {

@@ -65,7 +65,7 @@ describe('an exit code', () => {
     [['hosts', 'shw'], 2],
     [['isolate'], 2],
     [['isolate', 'web-1', '--hold', 'long', '--yes'], 2],
-    [['events', 'search', '--field', 'nonsense'], 2],
+    [['events', 'search', 'nonsense:'], 2],
     [['events', 'search', '--since', 'tomorrowish'], 2],
     [['commands', 'show', '01a20d6d-5b90-7c9b-8378-2e328fd2af15'], 3],
     [['hosts', 'list', '--output', 'xml'], 2],

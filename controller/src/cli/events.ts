@@ -1,89 +1,44 @@
-/** `firebreak events search`: facts from hosts. */
-import { EVENT_CLASSES } from '@firebreak/shared/events/classes.ts'
-import type { Event } from '@firebreak/shared/events/event.ts'
-import { type Command, Option } from 'commander'
-import { parseTime } from './durations.ts'
-import { listOptions, type ListOptions } from './list-options.ts'
-import { printList } from './output.ts'
-import { resolveHost } from './resolve-host.ts'
-import { type Cli, collect, verb } from './session.ts'
-
-interface SearchOptions extends ListOptions {
-  readonly host?: string
-  readonly class?: string
-  readonly since?: string
-  readonly until?: string
-  readonly text?: string
-  readonly field?: readonly string[]
-}
+/** `firebreak events`: facts from hosts, and what is asked of them most. */
+import type { Command } from 'commander'
+import { addEventExportVerb } from './events-export.ts'
+import { addEventFieldsVerb } from './events-fields.ts'
+import { addImportVerb } from './events-import.ts'
+import { addEventSearchVerb } from './events-search.ts'
+import { addEventSeenVerb } from './events-seen.ts'
+import { addEventTreeVerb } from './events-tree.ts'
+import type { Cli } from './session.ts'
 
 export function addEventVerbs(cli: Cli, program: Command): void {
-  const events = program.command('events').description('facts from hosts')
-  listOptions(
-    verb<SearchOptions>(
-      cli,
-      events,
-      'search',
-      'search events, newest first',
-      async ({ api, io, format }, _args, options) => {
-        const host = options.host === undefined ? undefined : (await resolveHost(api, options.host)).agent_id
-        const query = {
-          host,
-          class: options.class,
-          since: options.since,
-          until: options.until,
-          text: options.text,
-          field: options.field,
-        }
-        const rows = await api.list<Event>('/api/v1/events', query, options.limit)
-        printList(io, format, rows, {
-          columns: [
-            { head: 'TIME', cell: (event) => event['@timestamp'].slice(0, 23).replace('T', ' ') },
-            {
-              head: 'HOST',
-              cell: (event) => (event.host?.name ?? event.host?.hostname ?? event.host?.id ?? '-').slice(0, 20),
-            },
-            { head: 'ACTION', cell: (event) => event.event.action },
-            { head: 'WHO', cell: (event) => event.process?.user?.name ?? event.user?.name ?? '-' },
-            { head: 'WHAT', cell: whatOf, flexible: true },
-          ],
-          raw: (event) => event.event.id ?? '',
-          empty: 'No events match. Look further back with --since 7d, or see who sends: firebreak hosts list',
-        })
-      },
-    ),
-  )
-    .option('--host <host>', 'only of this host')
-    .addOption(new Option('--class <class>', 'only of this class').choices([...EVENT_CLASSES]))
-    .addOption(
-      new Option('--since <time>', 'from: 1h (ago) or an ISO 8601 time').argParser((text) =>
-        parseTime(text, cli.now()),
-      ),
-    )
-    .addOption(new Option('--until <time>', 'until: the same').argParser((text) => parseTime(text, cli.now())))
-    .option(
-      '--field <name=value>',
-      'ECS field, such as process.name=curl; * stands for any text; may be given several times',
-      collect,
-    )
-    .option('--text <text>', 'anywhere in command line, path or message')
+  const events = program.command('events').description('facts from hosts').addHelpText('after', GUIDE)
+  addEventSearchVerb(cli, events)
+  addEventTreeVerb(cli, events)
+  addEventSeenVerb(cli, events)
+  addEventExportVerb(cli, events)
+  addEventFieldsVerb(cli, events)
+  addImportVerb(cli, events)
 }
 
-/** The one thing about an event that says most. */
-export function whatOf(event: Event): string {
-  const { process, file, source, destination } = event
-  if (file?.path !== undefined) return `${file.path}${process?.name === undefined ? '' : `  by ${process.name}`}`
-  if (destination?.ip !== undefined)
-    return `${endpoint(source)} → ${endpoint(destination)}${process?.name === undefined ? '' : `  by ${process.name}`}`
-  if (process !== undefined)
-    // A kernel thread has an empty command line.
-    return process.command_line || process.executable || `${process.name ?? 'process'} (pid ${process.pid ?? '?'})`
-  if (event.package !== undefined) return `${event.package.name} ${event.package.version}`
-  return event.message ?? event.event.reason ?? event.user?.name ?? event.service?.name ?? ''
-}
+const GUIDE = `
+The three questions, one command each:
+  firebreak events seen 203.0.113.9        who talked to this address; also a domain, a hash, a program
+  firebreak events tree web-1 4242         what this process came from, started, touched, talked to
+  firebreak events search 'process.hash.sha256:9f86d081*' --since 30d      where this hash ran
 
-function endpoint(side: Event['destination']): string {
-  if (side?.ip === undefined) return '?'
-  const address = side.ip.includes(':') ? `[${side.ip}]` : side.ip
-  return side.port === undefined ? address : `${address}:${side.port}`
-}
+Queries are written as in Kibana (KQL):
+  process.name:curl                           a field and its value, in any case
+  process.name:(curl or wget)                 one of several
+  process.name:cur*                           * is any text, in names too: process.*:curl
+  process.command_line:"curl -s"              a phrase, between word boundaries
+  process.command_line:curl http              both words, in any order
+  destination.port >= 1024                    > >= < <= on numbers, times and addresses
+  destination.ip:10.0.0.0/8                   a block; IPv6 in quotes: "2001:db8::/32"
+  @timestamp >= now-1h                        now-7d/d, 2026-11-24, "2026-11-24T12:00:00Z"
+  process.exit_code:*                         the field is there
+  evil.sh                                     no field: command lines, paths, domains, hashes ...
+  process.name:curl and not user.name:root    not binds first, then and, then or; ( )
+
+  A value that holds : ( ) < > { } " or * is put in double quotes; in quotes * is a star, and \\" a quote.
+  Quote the whole query for your shell with single quotes.
+
+Times (--since, --until): 15m, 7d (ago), now-1d/d, 2026-11-24, 2026-11-24T12:00Z.
+Without a zone they are UTC; a day means all of it.`

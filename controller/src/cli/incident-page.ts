@@ -7,6 +7,7 @@ import { SEVERITIES, VERDICTS } from '../triage/index.ts'
 import { explain } from './await-command.ts'
 import { paintCommandState } from './commands.ts'
 import { ageText, timeText } from './durations.ts'
+import { furtherQuestions } from './further-questions.ts'
 import type { Io } from './io.ts'
 import { processTree } from './process-tree.ts'
 import { runLines } from './runs.ts'
@@ -32,6 +33,7 @@ export function incidentPage(io: Io, page: IncidentPage, nowMs: number): string 
     ['Playbooks', page.runs.flatMap((run) => runLines(io, run, io.columns - 2))],
     ['Commands and their proof', page.commands.flatMap((command) => commandLines(io, command, nameOf))],
     ['Timeline', timelineLines(io, page.timeline, nameOf)],
+    ['Look further', furtherLines(page)],
     ['Next', nextLines(page)],
   ]
   const shown = sections.filter(([, lines]) => lines.length > 0)
@@ -141,14 +143,17 @@ function commandLines(io: Io, command: IncidentPage['commands'][number], nameOf:
   ]
 }
 
+/** The questions that what was seen raises, as lines to copy. */
+function furtherLines({ signals, hosts }: IncidentPage): string[] {
+  const names = new Map(hosts.map((host) => [host.agent_id, nameToType(host, hosts)]))
+  return furtherQuestions(signals, (agentId) => names.get(agentId) ?? agentId)
+}
+
 /** What a person can do now, as lines to copy. */
 function nextLines({ incident, hosts }: IncidentPage): string[] {
   if (incident.verdict !== null || incident.merged_into !== null) return []
   const id = shortId(incident.id)
-  const host = ({ hostname, agent_id: agentId }: IncidentPage['hosts'][number]) =>
-    hosts.every((other) => other.agent_id === agentId || other.hostname !== hostname) && /^[\w.-]+$/.test(hostname)
-      ? hostname
-      : agentId
+  const host = (one: IncidentPage['hosts'][number]) => nameToType(one, hosts)
   return [
     ...hosts
       .filter(({ containment }) => containment === 'none')
@@ -160,6 +165,16 @@ function nextLines({ incident, hosts }: IncidentPage): string[] {
       .map((one) => `firebreak release ${host(one)} --incident ${incident.id}`),
     `firebreak incidents verdict ${id} ${VERDICTS.join('|')} --reason '...'`,
   ]
+}
+
+/** The name where only one host has it and a shell reads it as it stands. */
+function nameToType(
+  { hostname, agent_id: agentId }: IncidentPage['hosts'][number],
+  hosts: IncidentPage['hosts'],
+): string {
+  return hosts.every((other) => other.agent_id === agentId || other.hostname !== hostname) && /^[\w.-]+$/.test(hostname)
+    ? hostname
+    : agentId
 }
 
 function timelineLines(io: Io, timeline: readonly TimelineEntry[], nameOf: NameOf): string[] {

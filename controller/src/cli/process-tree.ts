@@ -4,7 +4,8 @@ import type { Signal } from '../api/alerts.ts'
 import type { Io } from './io.ts'
 import { paintSeverity } from './severity.ts'
 import { severityOf } from '../api/alerts.ts'
-import { fitText, safeText, wrapText } from './terminal-text.ts'
+import { fitText, safeText } from './terminal-text.ts'
+import { type TreeItem, treeLines } from './tree-lines.ts'
 
 interface Node {
   readonly key: string
@@ -19,9 +20,6 @@ interface Node {
 
 type Fields = Readonly<Record<string, unknown>>
 
-/** Deeper chains are cut at the top: what happened is at the bottom. */
-const MAX_INDENT = 24
-
 export function processTree(io: Io, signals: readonly Signal[], width: number): string[] {
   const nodes = new Map<string, Node>()
   const loose: Signal[] = []
@@ -32,7 +30,7 @@ export function processTree(io: Io, signals: readonly Signal[], width: number): 
   }
   const roots = [...nodes.values()].filter((node) => !node.hasParent)
   return [
-    ...roots.flatMap((node) => draw(io, node, '', '', width)),
+    ...roots.flatMap((node) => treeLines(io, itemOf(io, node), width)),
     ...loose.map((signal) => noteLine(io, signal, width)),
   ]
 }
@@ -74,24 +72,14 @@ function isBelow(top: Node, wanted: Node): boolean {
   return top === wanted || top.children.some((child) => isBelow(child, wanted))
 }
 
-function draw(io: Io, node: Node, lead: string, branch: string, width: number): string[] {
-  const { colors } = io
-  const head = `${lead}${branch}`
-  const facts = [node.pid === undefined ? undefined : `pid ${node.pid}`, node.user].filter((part) => part !== undefined)
-  const tail = facts.length === 0 ? '' : `  (${facts.map((fact) => fitText(fact, 40)).join(', ')})`
-  const under = branch === '' ? '' : `${lead}${branch === '└─ ' ? '   ' : '│  '}`
-  const inner = `${under}${node.children.length > 0 ? '│  ' : '   '}`
-  const room = Math.max(20, width - head.length - tail.length)
-  const [first = '', ...more] = wrapText(node.commandLine ?? node.name, room)
-  const paint = node.notes.length > 0 ? colors.bold : (text: string) => text
-  return [
-    `${colors.dim(head)}${paint(first)}${colors.dim(tail)}`,
-    ...more.map((line) => `${colors.dim(inner)}${paint(line)}`),
-    ...node.notes.map((signal) => `${colors.dim(inner)}${noteLine(io, signal, width - inner.length)}`),
-    ...node.children.flatMap((child, at) =>
-      draw(io, child, under.slice(-MAX_INDENT), at === node.children.length - 1 ? '└─ ' : '├─ ', width),
-    ),
-  ]
+function itemOf(io: Io, node: Node): TreeItem {
+  return {
+    text: node.commandLine ?? node.name,
+    facts: [node.pid === undefined ? undefined : `pid ${node.pid}`, node.user].filter((part) => part !== undefined),
+    marked: node.notes.length > 0,
+    notes: (width) => node.notes.map((signal) => noteLine(io, signal, width)),
+    children: node.children.map((child) => itemOf(io, child)),
+  }
 }
 
 function noteLine(io: Io, signal: Signal, width: number): string {

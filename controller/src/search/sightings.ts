@@ -46,7 +46,10 @@ export async function lookUp(
       'unknown_kind',
       `${JSON.stringify(value)} is not a hash (SHA-256, SHA-1, MD5), an address, a domain or the path of a program; search for other text with a query`,
     )
-  const wanted = kind === 'domain' ? withoutDot(value) : (spellingsOf(value)?.[0] ?? value)
+  const wanted =
+    kind === 'executable'
+      ? value
+      : (spellingsOf(value)?.[0] ?? (kind === 'domain' ? withoutDot(value) : value).toLowerCase())
   const conditions = new Conditions()
   const fields = SEEN_KINDS[kind].map((field) => ({ field, condition: conditions.equals(field, wanted) }))
   const where = fields.map(({ condition }) => condition).join(' or ')
