@@ -88,7 +88,7 @@ function columnsOf(kind: InventoryKind): ItemColumn[] {
         fact('USE', 'use'),
         flexible('USER', 'user'),
         fact('TYPE', 'type'),
-        flexible('FINGERPRINT', 'fingerprint'),
+        fact('FINGERPRINT', 'fingerprint'),
         place('FILE', 'file'),
       ]
     case 'cron-jobs':

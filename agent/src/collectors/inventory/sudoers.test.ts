@@ -73,9 +73,10 @@ it('follows includes, aliases and lines that go on, as sudo does', async () => {
   host.write('etc/sudoers.d/10-carol', 'carol ALL=(ALL) ALL\n')
   host.write('etc/sudoers.d/20-off.disabled', 'mallory ALL=(ALL) ALL\n')
   host.write('etc/sudoers.d/30-old~', 'mallory ALL=(ALL) ALL\n')
-  host.write('etc/more', 'dave ALL=(ALL) ALL\n')
+  host.write('etc/more', 'dave ALL=(www, db : adm) ALL\n')
   const { items, troubles } = await read()
   expect(troubles).toEqual([])
+  expect(items.at(-1)?.facts).toMatchObject({ run_as: ['www', 'db'], run_as_groups: ['adm'] })
   expect(items.map(({ facts }) => [facts['users'], facts['commands'], facts['no_password'], facts['file']])).toEqual([
     [['alice', 'bob'], ['/bin/sh', '/bin/bash'], true, '/etc/sudoers'],
     [['alice', 'bob'], ['!/bin/zsh'], true, '/etc/sudoers'],

@@ -104,6 +104,8 @@ function joined(lines: readonly string[]): string[] {
 
 function ruleItem(file: string, rule: SudoRule, aliases: Aliases) {
   const { who, hosts, runAs, tags, command } = rule
+  const [asUsers = '', asGroups = ''] = runAs.split(':')
+  const groups = list(expandAlias('Runas', asGroups, aliases))
   const tagText = tags.length > 0 ? `${tags.join(': ')}: ` : ''
   const text = `${who} ${hosts}=(${runAs}) ${tagText}${command}`
   return {
@@ -113,7 +115,8 @@ function ruleItem(file: string, rule: SudoRule, aliases: Aliases) {
       who: who.slice(0, 1_024),
       users: list(expandAlias('User', who, aliases)),
       hosts: list(expandAlias('Host', hosts, aliases)),
-      run_as: list(runAs.split(/[:,]/).flatMap((one) => expandAlias('Runas', one.trim(), aliases))),
+      run_as: list(expandAlias('Runas', asUsers, aliases)),
+      ...(groups.length > 0 ? { run_as_groups: groups } : {}),
       commands: list(expandAlias('Cmnd', command, aliases)),
       no_password: tags.includes('NOPASSWD'),
       tags: list(tags),
