@@ -14,6 +14,7 @@ import type { Io } from './io.ts'
 import { safeText } from './terminal-text.ts'
 
 const AGENT_MAIN = fileURLToPath(new URL('../../../agent/src/main.ts', import.meta.url))
+const BUILD_SENSOR = fileURLToPath(new URL('../../../agent/sensor/build-sensor.ts', import.meta.url))
 const STOP_MS = 15_000
 const JOIN_LIFE_S = 300
 /** unix(7): a socket path holds 107 bytes. */
@@ -48,7 +49,7 @@ export async function startLocalAgent({
   const logPath = join(dir, 'agent.log')
   const pidPath = join(dir, 'agent.pid')
   writeFileSync(ceilingPath, CEILING, { mode: 0o600 })
-  writeFileSync(configPath, agentConfig(dir, url, ceilingPath), { mode: 0o600 })
+  writeFileSync(configPath, agentConfig(dir, url, ceilingPath, await provideSensor()), { mode: 0o600 })
   await endLeftOver(pidPath, configPath)
 
   const known = enrolmentIn(dir)
@@ -88,7 +89,18 @@ observe_only: true
 allowed: []
 `
 
-function agentConfig(dir: string, url: string, ceilingPath: string): string {
+/** Path of the kernel sensor, built when its compilers are here; undefined: the agent polls, and its status says why. */
+async function provideSensor(): Promise<string | undefined> {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return undefined
+  const build = spawn(process.execPath, [BUILD_SENSOR], { stdio: ['ignore', 'pipe', 'ignore'] })
+  let path = ''
+  build.stdout.on('data', (chunk: Buffer) => {
+    path += chunk.toString('utf8')
+  })
+  return (await exitOf(build)) === 0 ? path.trim() : undefined
+}
+
+function agentConfig(dir: string, url: string, ceilingPath: string, sensor: string | undefined): string {
   const near = join(dir, 'agent.sock')
   const far = join(tmpdir(), `firebreak-${createHash('sha256').update(dir).digest('hex').slice(0, 16)}.sock`)
   return stringify({
@@ -96,6 +108,7 @@ function agentConfig(dir: string, url: string, ceilingPath: string): string {
     state_dir: dir,
     ceiling: ceilingPath,
     run_socket: Buffer.byteLength(near) <= MAX_SOCKET_PATH ? near : far,
+    ...(sensor === undefined ? {} : { collectors: { kernel: { sensor } } }),
   })
 }
 

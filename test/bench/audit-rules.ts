@@ -1,0 +1,101 @@
+/** The audit subsystem with rules of our own and Debian's auditd reading it, for as long as a comparison takes. */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** What the sensor tells of these calls, as audit rules. `watched`: a folder. */
+function rulesFor(watched: string): readonly (readonly string[])[] {
+  const key = ['-k', 'firebreak-bench']
+  return [
+    ['always,exit', '-F', 'arch=b64', '-S', 'execve,execveat', ...key],
+    [
+      'always,exit',
+      '-F',
+      'arch=b64',
+      '-S',
+      'ptrace,memfd_create,mount,umount2,setns,unshare,init_module,finit_module',
+      ...key,
+    ],
+    ['always,exit', '-F', 'arch=b64', '-S', 'setuid,setgid,setreuid,setregid,setresuid,setresgid,capset', ...key],
+    ['always,exit', '-F', 'arch=b64', '-S', 'connect,accept,accept4,listen', ...key],
+    ['always,exit', '-F', `dir=${watched}`, '-F', 'perm=wa', ...key],
+  ]
+}
+
+/** Why audit cannot be compared with here; undefined when it can. Nobody else's rules are touched. */
+export function noAudit(): string | undefined {
+  const status = spawnSync('auditctl', ['-s'], { encoding: 'utf8' })
+  if (status.error) return 'auditctl is not installed (Debian package auditd)'
+  if (status.status !== 0) return `auditctl -s: ${status.stderr.trim()}`
+  if (!/^pid 0$/m.test(status.stdout)) return 'an audit daemon runs on this machine'
+  if (spawnSync('which', ['auditd']).status !== 0) return 'auditd is not installed'
+  const rules = spawnSync('auditctl', ['-l'], { encoding: 'utf8' }).stdout.trim()
+  return rules === 'No rules' ? undefined : 'this machine has audit rules of its own'
+}
+
+export class AuditRules implements AsyncDisposable {
+  readonly #rules: readonly (readonly string[])[]
+  readonly #folder = mkdtempSync(join(tmpdir(), 'fb-bench-audit-'))
+  readonly #wasEnabled = /^enabled 1$/m.test(spawnSync('auditctl', ['-s'], { encoding: 'utf8' }).stdout)
+  #daemon: ChildProcess | undefined
+
+  constructor(watched: string) {
+    this.#rules = rulesFor(watched)
+    mkdirSync(join(this.#folder, 'plugins.d'))
+    writeFileSync(
+      join(this.#folder, 'auditd.conf'),
+      [
+        'local_events = yes',
+        'write_logs = yes',
+        `log_file = ${join(this.#folder, 'audit.log')}`,
+        'log_format = RAW',
+        'flush = INCREMENTAL_ASYNC',
+        'freq = 50',
+        'max_log_file = 512',
+        'max_log_file_action = IGNORE',
+        'space_left = 75',
+        'space_left_action = IGNORE',
+        'admin_space_left = 50',
+        'admin_space_left_action = IGNORE',
+        'disk_full_action = IGNORE',
+        'disk_error_action = IGNORE',
+        `plugin_dir = ${join(this.#folder, 'plugins.d')}`,
+        '',
+      ].join('\n'),
+      { mode: 0o600 },
+    )
+  }
+
+  async on(): Promise<void> {
+    this.#daemon = spawn('auditd', ['-n', '-s', 'enable', '-c', this.#folder], { stdio: 'ignore' })
+    await sleep(500)
+    if (this.#daemon.exitCode !== null) throw new Error(`auditd ended with ${this.#daemon.exitCode}`)
+    // A backlog that never makes a program wait: what it costs, not what it throttles, is compared.
+    execFileSync('auditctl', ['-b', '65536', '--backlog_wait_time', '0'], { stdio: 'ignore' })
+    for (const rule of this.#rules) execFileSync('auditctl', ['-a', ...rule], { stdio: ['ignore', 'ignore', 'pipe'] })
+  }
+
+  /** Since the machine started. */
+  lost(): number {
+    return Number(/^lost (\d+)$/m.exec(spawnSync('auditctl', ['-s'], { encoding: 'utf8' }).stdout)?.[1] ?? 0)
+  }
+
+  async off(): Promise<void> {
+    for (const rule of this.#rules) spawnSync('auditctl', ['-d', ...rule], { stdio: 'ignore' })
+    if (!this.#wasEnabled) spawnSync('auditctl', ['-e', '0'], { stdio: 'ignore' })
+    const daemon = this.#daemon
+    this.#daemon = undefined
+    if (!daemon || daemon.exitCode !== null) return
+    const ended = once(daemon, 'exit')
+    daemon.kill('SIGTERM')
+    await ended
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.off()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
