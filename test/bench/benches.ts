@@ -5,6 +5,7 @@ import { importBench } from './import.ts'
 import { ingestBench } from './ingest.ts'
 import { ingestKillBench } from './ingest-kill.ts'
 import { latencyBench } from './latency.ts'
+import { sensorBench } from './sensor.ts'
 import { sigma as sigmaBench } from './sigma.ts'
 
 export const benches: readonly Bench[] = [
@@ -14,5 +15,6 @@ export const benches: readonly Bench[] = [
   ingestBench,
   latencyBench,
   ingestKillBench,
+  sensorBench,
   sigmaBench,
 ]
