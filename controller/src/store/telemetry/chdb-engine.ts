@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs'
 import type * as Chdb from 'chdb'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
 import { type Block, type Engine, EngineFault, INSERT_SETTINGS, type Read } from './engine.ts'
+import { exportsDir, parquetFile } from './chdb-parquet.ts'
 import { withLiterals } from './literals.ts'
 import type { Params } from './telemetry-store.ts'
 
@@ -51,9 +52,11 @@ class ChdbEngine implements Engine {
   readonly #idle: Chdb.Session[]
   readonly #waiting: ((reader: Chdb.Session) => void)[] = []
   readonly #sessions: readonly Chdb.Session[]
+  readonly #exports: string
 
   constructor(dir: string, chdb: typeof Chdb, writer: Chdb.Session, readers: readonly Chdb.Session[]) {
     this.name = `chDB in ${dir}`
+    this.#exports = exportsDir(dir)
     this.#chdb = chdb
     this.#writer = writer
     this.#idle = [...readers]
@@ -88,6 +91,10 @@ class ChdbEngine implements Engine {
     const reader = await this.#reader()
     try {
       read.signal?.throwIfAborted()
+      if (format === 'Parquet') {
+        yield* parquetFile((sql) => reader.queryAsync(sql), withSettings(read), this.#exports)
+        return
+      }
       const chunks = reader.queryStream(withSettings(read), { format, ...(read.signal && { signal: read.signal }) })
       for await (const chunk of chunks) yield chunk.raw()
     } catch (cause) {
