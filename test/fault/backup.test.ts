@@ -46,18 +46,22 @@ beforeAll(async () => {
   }
   const stopping = new AbortController()
   const sending = agents.map((agent, i) => send(agent, i, stopping.signal))
-  await expect.poll(() => rig.controller.telemetry.count(), { timeout: 20_000 }).toBeGreaterThan(500)
+  await until(async () => (await rig.controller.telemetry.count()) > 500)
   backup = join(root, 'backup')
   await makeBackup(depsOf(rig), backup)
   stopping.abort()
   await Promise.all(sending)
-  await expect.poll(() => agents.every((agent) => agent.isDrained()), { timeout: 20_000 }).toBe(true)
+  await until(async () => agents.every((agent) => agent.isDrained()))
 }, 90_000)
 afterAll(async () => {
   for (const agent of agents) agent.disconnect()
   await rig.stop()
   rmSync(root, { recursive: true, force: true })
 })
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  while (!(await holds())) await sleep(50)
+}
 
 async function send(agent: SimulatedAgent, i: number, signal: AbortSignal): Promise<void> {
   for (let n = 0; !signal.aborted; n++) {
