@@ -18,15 +18,17 @@ import {
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Config } from '@firebreak/agent/config.ts'
-import { CollectorsConfig } from '@firebreak/agent/collectors/collectors-config.ts'
+import { KernelConfig } from '@firebreak/agent/collectors/collectors-config.ts'
 import { CeilingFile } from '@firebreak/agent/orders/ceiling.ts'
 import { buildSensor } from '@firebreak/agent/sensor/build-sensor.ts'
+import type { Static } from 'typebox'
+import { Value } from 'typebox/value'
 import { agentVersion, buildAgentBinary, DIST } from './build-binary.ts'
 import { sampleConfig } from './sample-config.ts'
 
 const here = dirname(fileURLToPath(import.meta.url))
 /** Where the agent looks for it. */
-const SENSOR_PATH: string = CollectorsConfig.properties.kernel.properties.sensor.default
+const SENSOR_PATH = (Value.Default(KernelConfig, {}) as Static<typeof KernelConfig>).sensor
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' }
 
 export interface PackageOptions {
