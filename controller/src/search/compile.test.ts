@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -331,6 +331,20 @@ describe('a query of events', () => {
     expect(compiled.code).toBe(code)
     expect(compiled.why).toMatch(why)
     if (column > 0) expect(compiled.at.from + 1).toBe(column)
+  })
+
+  it('takes every query that its README teaches', () => {
+    const readme = readFileSync(new URL('README.md', import.meta.url), 'utf8')
+    const rows = readme.split('\n').filter((line) => line.startsWith('| `'))
+    const queries = rows.flatMap((row) =>
+      [...(row.split(' | ')[0] ?? '').matchAll(/`([^`]+)`/g)].map(([, query = '']) => query),
+    )
+    expect(queries.length).toBeGreaterThan(20)
+    for (const query of queries) {
+      const compiled = compileQuery(query, NOW)
+      // Letters that stand for any condition.
+      if (!/\b[abc]\b/.test(query)) expect(compiled.ok ? '' : compiled.why, query).toBe('')
+    }
   })
 
   it('asks every field there is every kind of question, and the store answers each', async () => {
