@@ -19,7 +19,6 @@ export class Ballast {
   constructor(folder: string) {
     this.#path = join(folder, 'ballast')
     this.#isThere = readIfThere(this.#path)?.length === BALLAST_BYTES
-    this.restore()
   }
 
   readonly write: WriteFile = (path, content) => {
@@ -33,7 +32,7 @@ export class Ballast {
     }
   }
 
-  /** Takes the room again when there is some. */
+  /** Takes the room again when there is some. Throws when the disk takes nothing at all. */
   restore(): void {
     if (this.#isThere) return
     try {

@@ -115,6 +115,27 @@ describe.runIf(process.platform === 'linux' && process.getuid?.() === 0)('on a d
     await spool.close()
   })
 
+  it('that lets nothing be written any more, starts, sends what it holds and counts what comes', async () => {
+    const disk = smallDisk(4 * MiB)
+    const path = join(disk, 'spool')
+    const spool = openAt(path, new FakeClock(), CONFIG, () => freeSpaceOf(disk))
+    for (let i = 1; i <= 10; i++) spool.event(event('process', `p${i}`))
+    await spool.close()
+    execFileSync('mount', ['-o', 'remount,ro', disk])
+    const again = openAt(path, new FakeClock(), CONFIG, () => freeSpaceOf(disk))
+    const batches = drain(again, 'process')
+    expect(contents(batches).size).toBe(10)
+    expect(again.ack({ epoch: again.epoch, class: 'process', seq: 10 })).toBe(true)
+    again.event(event('process', 'lost'))
+    await again.sync()
+    expect(count(again, 'process')).toMatchObject({ produced: 11, spooled: 0, dropped: 1 })
+    execFileSync('mount', ['-o', 'remount,rw', disk])
+    again.event(event('process', 'later'))
+    await again.sync()
+    expect([...contents(drain(again, 'process')).values()]).toEqual(['disk_failed', 'later'])
+    await again.close()
+  })
+
   it('starts on a disk without a free block, and frees it by itself', async () => {
     const disk = smallDisk(4 * MiB)
     const path = join(disk, 'spool')

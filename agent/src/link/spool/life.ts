@@ -22,7 +22,6 @@ export class Life {
     this.#write = write
     this.before = mtimeOf(this.#path)
     this.#lookedAt = clock.monotonic()
-    this.sign()
   }
 
   /** ms that this process has been awake and working. */
@@ -33,7 +32,7 @@ export class Life {
     return this.#alive
   }
 
-  /** Not flushed: after a power cut it may be some seconds old. */
+  /** Throws when the disk does not take it. Not flushed: after a power cut it may be some seconds old. */
   sign(): void {
     const at = this.#clock.now() / 1_000
     if (mtimeOf(this.#path) === undefined) this.#write(this.#path, '')

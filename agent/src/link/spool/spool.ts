@@ -304,11 +304,11 @@ class DiskSpool implements Spool {
 
   #upkeep(): void {
     this.#guard(() => {
+      this.#ballast.restore()
       this.#life.sign()
       this.#measure()
       this.#keeper.dropAged(this.#streams, this.#life.age())
       this.#keeper.keepWithin(this.#streams)
-      this.#ballast.restore()
     })
   }
 
