@@ -32,7 +32,7 @@ export const sensorBench: Bench = {
     try {
       const whole = await completeness(folder, short ? 4_000 : 20_000, say)
       const load = await loadCost(folder, short ? 4 : 10, say)
-      const added = await addedTimes(folder, short ? 3 : 9, say)
+      const added = await addedTimes(folder, short ? 2 : 7, say)
       return { metrics: { ...whole.metrics, ...load, ...added.metrics }, ratios: { ...whole.ratios, ...added.ratios } }
     } finally {
       rmSync(folder, { recursive: true, force: true })
@@ -177,10 +177,10 @@ async function addedTimes(folder: string, rounds: number, say: Say) {
 /** Nanoseconds of processor time each, the program's own: start and end of a program; open and close of a file that nobody watches; open, write and close of one that is watched; the shortest system call. */
 async function costOf(cost: Cost, folder: string, unwatched: string): Promise<number> {
   const args = {
-    exec: ['exec', '1000'],
-    open: ['read', '100000', join(unwatched, 'file')],
-    watched_write: ['write', '5000', join(folder, 'file')],
-    call: ['call', '2000000'],
+    exec: ['exec', '500'],
+    open: ['read', '50000', join(unwatched, 'file')],
+    watched_write: ['write', '3000', join(folder, 'file')],
+    call: ['call', '1000000'],
   }[cost]
   const { stdout } = await run(buildStorm(), args)
   return Number(stdout)
