@@ -19,6 +19,8 @@ import { createPathFilter, expandPath } from './watched-paths.ts'
 
 /** How often patterns such as /home/* are looked up again. */
 const EXPAND_MS = 30_000
+/** Between two looks while another source tells files: there is nothing to look at. */
+const STANDBY_MS = 600_000
 
 export interface FileDeps {
   readonly clock: Clock
@@ -60,8 +62,10 @@ class FileCollector implements Collector {
     this.#config = config
     this.#digests = new FileDigests(config.hash_max_bytes)
     this.#isExcluded = createPathFilter(config.exclude, deps.root)
-    this.#expandLoop = new PollLoop(deps.clock, EXPAND_MS, () => this.#watchNew())
-    this.#goneLoop = new PollLoop(deps.clock, Math.max(20, config.rename_window_ms / 2), () => this.#tellGone())
+    const whenOn = (ms: number) => () => (this.#isReady ? ms : STANDBY_MS)
+    this.#expandLoop = new PollLoop(deps.clock, whenOn(EXPAND_MS), () => this.#watchNew())
+    const goneMs = Math.max(20, config.rename_window_ms / 2)
+    this.#goneLoop = new PollLoop(deps.clock, whenOn(goneMs), () => this.#tellGone())
     this.#standby = new Standby(
       () => !deps.sources.hasBetter('file', this.source),
       () => this.#watch(),
@@ -108,6 +112,8 @@ class FileCollector implements Collector {
     watcher.on('all', (event, path, stats) => this.#take(event, path, stats))
     await new Promise<void>((resolve) => watcher.once('ready', () => resolve()))
     this.#isReady = true
+    this.#expandLoop.wake()
+    this.#goneLoop.wake()
   }
 
   async #unwatch(): Promise<void> {
