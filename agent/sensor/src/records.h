@@ -5,7 +5,8 @@
  *   struct fb_header (160 bytes), the fixed body of its kind, the strings of its kind in the order given here.
  * A string is u32 stored, u32 total, then `stored` bytes as the kernel had them (no terminator; newlines, invalid UTF-8 and, between
  * arguments, NUL are kept). stored < total: cut or not readable; total FB_TOTAL_UNKNOWN: longer than could be measured.
- * A path that does not begin with "/" has lost its first folders (deeper than FB_PATH_DEPTH).
+ * A path that does not begin with "/" has lost its first folders (deeper than FB_PATH_DEPTH, longer than FB_PATH_MAX), or is the name of
+ * a file without a place ("memfd:name"; its total is known).
  *
  * Every struct is free of padding; the sizes are asserted below. A change of any of this is a new FB_PROTOCOL_VERSION. */
 #ifndef FIREBREAK_RECORDS_H
@@ -38,7 +39,7 @@ enum fb_kind {
 	FB_FORK = 18, /* struct fb_fork; the header is the child's; strings: none */
 
 	/* class network: struct fb_socket; strings: payload (DNS only, else empty) */
-	FB_TCP_CONNECT = 32, /* connect(2) was called: SYN sent */
+	FB_TCP_CONNECT = 32, /* connect(2) was called; the local port may not be chosen yet (0) */
 	FB_TCP_ESTABLISHED = 33, /* the peer answered that SYN */
 	FB_TCP_ACCEPT = 34, /* accept(2) returned it */
 	FB_TCP_LISTEN = 35,

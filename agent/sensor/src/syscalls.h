@@ -46,7 +46,7 @@ struct {
 #define TS_COMPAT 0x2
 static __always_inline int is_foreign_call(void)
 {
-	/* A 32-bit call has other numbers and registers; it is counted as not told by `compat_calls`. */
+	/* A 32-bit call has other numbers and registers: told as what it is not would be worse than not told (README). */
 	return BPF_CORE_READ(current_task(), thread_info.status) & TS_COMPAT;
 }
 #else
