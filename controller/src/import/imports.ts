@@ -312,7 +312,7 @@ function withinHosts(read: ReadLines, hosts: HostTable): ReadLines {
 }
 
 /** For records that name no host: the file is what they have in common. */
-function hostNameOfFile(fileName: string): string {
+export function hostNameOfFile(fileName: string): string {
   const name = (fileName.split('/').at(-1) ?? '').replace(/(\.(jsonl?|ndjson|log|txt|zst|gz|tar|tgz))+$/i, '')
   return `recording-${name.replaceAll(/[^A-Za-z0-9._-]+/g, '-').slice(0, 200)}`
 }
