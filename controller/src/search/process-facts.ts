@@ -3,11 +3,12 @@ import { ok, type Result } from '@firebreak/shared/result.ts'
 import { isRecord } from '../api/json-column.ts'
 import { Conditions } from '../store/telemetry/conditions.ts'
 import { EVENTS } from '../store/telemetry/event-table.ts'
-import type { QueryRefusal, TelemetryStore } from '../store/telemetry/telemetry-store.ts'
-import type { TreeLimits } from './tree.ts'
+import type { QueryLimits, QueryRefusal, TelemetryStore } from '../store/telemetry/telemetry-store.ts'
 
 /** Peers, names and paths that are told beside their number. */
 const EXAMPLES = 5
+
+export type TreeLimits = QueryLimits & { readonly signal?: AbortSignal }
 
 interface ProcessName {
   readonly pid?: number

@@ -5,8 +5,8 @@
 import { ok, type Result, refuse } from '@firebreak/shared/result.ts'
 import { Conditions } from '../store/telemetry/conditions.ts'
 import { EVENTS } from '../store/telemetry/event-table.ts'
-import type { QueryLimits, QueryRefusal, TelemetryStore } from '../store/telemetry/telemetry-store.ts'
-import { factsOf, namedAncestors, onlyNamed, type ProcessFacts } from './process-facts.ts'
+import type { QueryRefusal, TelemetryStore } from '../store/telemetry/telemetry-store.ts'
+import { factsOf, namedAncestors, onlyNamed, type ProcessFacts, type TreeLimits } from './process-facts.ts'
 
 export const TREE_LIMITS = { ancestors: 32, generations: 32, processes: 500 } as const
 
@@ -45,7 +45,6 @@ export interface ProcessTree {
 }
 
 type Store = Pick<TelemetryStore, 'select'>
-export type TreeLimits = QueryLimits & { readonly signal?: AbortSignal }
 
 export async function readTree(
   store: Store,
