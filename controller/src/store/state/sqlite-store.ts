@@ -12,6 +12,7 @@ import { MIGRATIONS } from './migrations.ts'
 import { nodeSqliteDialect } from './node-sqlite-dialect.ts'
 import type { StateStore, Tx } from './state-store.ts'
 import type { Tables } from './tables.ts'
+import { walDamage } from './wal-check.ts'
 
 export const MAX_GROUP = 200
 const PROBE_MS = 1_000
@@ -35,6 +36,9 @@ export async function openStateStore(path: string): Promise<StateStore> {
 function openChecked(path: string): DatabaseSync {
   let database: DatabaseSync | undefined
   try {
+    // Before SQLite looks at it: opening would cut the log off at the damage.
+    const damage = walDamage(path)
+    if (damage !== undefined) throw new Error(`its write-ahead log: ${damage}`)
     database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true })
     database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma journal_size_limit = 67108864')
     const found = database
@@ -49,7 +53,7 @@ function openChecked(path: string): DatabaseSync {
     throw new Fault(
       code,
       code === 'state_damaged'
-        ? `the state file ${path} is damaged (${reasonOf(thrown)}): restore it from a backup; nothing was changed`
+        ? `the state file ${path} is damaged (${reasonOf(thrown)}): restore it from a backup (\`firebreak restore\`); nothing was changed`
         : `the state file ${path} cannot be opened: ${reasonOf(thrown)}`,
       { cause: thrown },
     )
