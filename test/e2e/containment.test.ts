@@ -149,7 +149,8 @@ describe.skipIf(skipWithout(support, 5, 'containment under attack'))('an isolati
     expect((await host.exec(['nft', '-s', 'list', 'ruleset'])).stdout).toBe(before)
     expect((await ordered).code).toBe(0)
     proxy.write('hear\n')
-    await host.exec(['rm', '/etc/firebreak/conf.d/proxy.yaml'])
+    // Emptied, not removed: who deletes what is the agent's is seen, and the host would be cut off for it.
+    await host.writeFile('/etc/firebreak/conf.d/proxy.yaml', '{}\n', 0o640)
     await host.exec(['systemctl', 'restart', 'firebreak-agent'])
     const failed = await fleet.controller.until('the receipt', async () =>
       (await fleet.controller.json<Shown[]>(['commands', 'list'])).find(
