@@ -112,6 +112,24 @@ export const NetworkConfig = slice('Connections and listening ports, by reading 
   loopback: Type.Boolean({ default: true, description: 'Whether connections of the host with itself are told.' }),
 })
 
+export const AuditConfig = slice(
+  "What auditd's log tells of process starts and connections, where the kernel sensor cannot run and the audit rules record them.",
+  {
+    log_path: Type.String({
+      default: '/var/log/audit/audit.log',
+      minLength: 1,
+      maxLength: 4_096,
+      description: "auditd's log.",
+    }),
+    interval_ms: Type.Integer({
+      default: 200,
+      minimum: 20,
+      maximum: 60_000,
+      description: 'Time between two looks at the log.',
+    }),
+  },
+)
+
 export const LoginsConfig = slice('Logins, failed logins, su and sudo.', {
   source: Type.Enum(['auto', 'journal', 'file'], {
     default: 'auto',
@@ -184,6 +202,7 @@ export const InventoryConfig = slice(
 export const CollectorsConfig = Type.Object(
   {
     kernel: KernelConfig,
+    audit: AuditConfig,
     process: ProcessConfig,
     file: FileConfig,
     network: NetworkConfig,

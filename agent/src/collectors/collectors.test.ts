@@ -32,7 +32,7 @@ const nowhere = { root: '/nonexistent', procRoot: '/nonexistent/proc' }
 
 it('has every source in its table once, each with a name that fits a status message', () => {
   const names = createCollectors({ clock: systemClock }, configWith({})).map((collector) => collector.name)
-  expect(names).toEqual(['kernel', 'process', 'process-portable', 'file', 'network', 'logins', 'inventory'])
+  expect(names).toEqual(['kernel', 'audit', 'process', 'process-portable', 'file', 'network', 'logins', 'inventory'])
 })
 
 describeCollector('process (Linux)', {

@@ -2,6 +2,7 @@
 import { statSync } from 'node:fs'
 import os from 'node:os'
 import type { Clock } from '@firebreak/shared/clock.ts'
+import { createAuditCollector } from './audit.ts'
 import type { Collector } from './collector.ts'
 import type { CollectorsConfig } from './collectors-config.ts'
 import { createFileCollector } from './file.ts'
@@ -57,6 +58,7 @@ export function createCollectors(deps: CollectorDeps, config: CollectorsConfig):
       { clock, hostName, platform, root, mountNamespace, timing: deps.sensorTiming, ...processes },
       config,
     ),
+    createAuditCollector({ clock, hostName, platform, root, ...processes }, config.audit),
     createProcessCollector({ clock, hostName, platform, ...processes }, config.process),
     createPortableProcessCollector({ clock, hostName, platform }, config.process),
     createFileCollector({ clock, hostName, root, sources }, config.file),

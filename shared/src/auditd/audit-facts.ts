@@ -41,6 +41,8 @@ export class AuditFacts {
   get outcome(): 'success' | 'failure' | 'unknown' {
     const word = (this.text('success') ?? this.text('res') ?? this.text('result'))?.toLowerCase()
     if (word === 'yes' || word === 'success' || word === '1') return 'success'
+    // A connection under way (connect(2), EINPROGRESS): how it ends nobody says here.
+    if (this.syscall === 'connect' && /^(?:-115|EINPROGRESS\b)/.test(this.text('exit') ?? '')) return 'unknown'
     return word === 'no' || word === 'failed' || word === 'fail' || word === '0' ? 'failure' : 'unknown'
   }
 }

@@ -181,8 +181,3 @@ const SYSCALLS: Readonly<Record<string, Readonly<Record<number, string>>>> = {
 export function syscallName(arch: string | undefined, syscall: string): string {
   return /^\d+$/.test(syscall) && arch !== undefined ? (SYSCALLS[arch]?.[Number(syscall)] ?? syscall) : syscall
 }
-
-export function syscallNumber(arch: string, name: string): number | undefined {
-  const found = Object.entries(SYSCALLS[arch] ?? {}).find(([, known]) => known === name)
-  return found && Number(found[0])
-}
