@@ -12,6 +12,7 @@ const BATCH = 3
 const seen: { mark: string; executed: bigint; read: bigint; emitted: bigint; sent: bigint | undefined }[] = []
 process.on('disconnect', () => process.exit(1))
 
+// oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
 const exec = ProcessRecords.prototype.exec
 ProcessRecords.prototype.exec = function (this: ProcessRecords, record) {
   const read = process.hrtime.bigint()
@@ -27,6 +28,7 @@ ProcessRecords.prototype.exec = function (this: ProcessRecords, record) {
     sent: undefined,
   })
 }
+// oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
 const send = WebSocket.prototype.send as (this: WebSocket, ...args: unknown[]) => void
 WebSocket.prototype.send = function (this: WebSocket, ...args: unknown[]) {
   if (args[0] instanceof Uint8Array && args[0][0] === BATCH) {

@@ -14,11 +14,13 @@ const commits: bigint[] = []
 const detected: { mark: string; arrived: string; committed: string; matched: string }[] = []
 process.on('disconnect', () => process.exit(1))
 
+// oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
 const emit = WebSocket.prototype.emit
 WebSocket.prototype.emit = function (this: WebSocket, name: string | symbol, ...rest: unknown[]) {
   if (name === 'message' && Buffer.isBuffer(rest[0]) && rest[0][0] === BATCH) note(arrivals)
   return emit.call(this, name, ...rest)
 }
+// oxlint-disable-next-line typescript/unbound-method -- called with its own `this` below
 const match = RuleSet.prototype.match
 RuleSet.prototype.match = function (this: RuleSet, ...args: Parameters<typeof match>) {
   const [{ event, process: doer }] = args

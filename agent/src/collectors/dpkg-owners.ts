@@ -5,7 +5,7 @@
 import { open, readFile, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MiB } from '@firebreak/shared/wire/units.ts'
-import type { FileDigestPair, PackageFields, PackageOwners } from './package-owners.ts'
+import type { FileDigestPair, PackageFields, PackageOwners } from './executable-facts.ts'
 
 const LIST = '.list'
 const MAX_PACKAGES = 65_535

@@ -8,9 +8,8 @@ import { type BigIntStats, close, fstat, openSync, read } from 'node:fs'
 import { promisify } from 'node:util'
 import type { Clock } from '@firebreak/shared/clock.ts'
 import { KiB, MiB } from '@firebreak/shared/wire/units.ts'
-import type { ExecutableFacts } from './executable-facts.ts'
+import type { ExecutableFacts, PackageOwners } from './executable-facts.ts'
 import { type ExecutableFile, contentKey, executableFileOf } from './executable-file.ts'
-import type { PackageOwners } from './package-owners.ts'
 import type { KnownProcess } from './process-events.ts'
 import type { ProcessEntry, ProcessTable } from './process-table.ts'
 
@@ -56,6 +55,10 @@ export class ExecutableIdentities {
   readonly #lanes: readonly Lane[] = [{ waiting: [] }, { waiting: [] }]
   readonly #asked = new Map<string, Waiting>()
   readonly #stop = new AbortController()
+  /** Package lists are not read to their end for somebody who leaves. */
+  readonly #stopped = new Promise<undefined>((resolve) => {
+    this.#stop.signal.addEventListener('abort', () => resolve(undefined), { once: true })
+  })
 
   /** `mountNamespace`: the agent's own; files of processes in another one belong to no package of this host. */
   constructor(
@@ -91,7 +94,7 @@ export class ExecutableIdentities {
   /** No descriptor and no timer is left when it resolves. */
   async stop(): Promise<void> {
     this.#stop.abort()
-    await Promise.all(this.#lanes.map(({ working }) => working))
+    for (const { working } of this.#lanes) await working
     await Promise.all(this.#lanes.flatMap(({ waiting }) => waiting.splice(0)).map(({ fd }) => closeFile(fd)))
   }
 
@@ -146,9 +149,9 @@ export class ExecutableIdentities {
     if (!digests || this.#stop.signal.aborted) return undefined
     const owner =
       waiting.isHosts && waiting.path !== undefined
-        ? await this.#owners.of(waiting.path, digests)
+        ? await Promise.race([this.#owners.of(waiting.path, digests), this.#stopped])
         : ({ status: 'unknown' } as const)
-    return { sha256: digests.sha256, package: owner }
+    return owner && { sha256: digests.sha256, package: owner }
   }
 
   async #digests({ fd, key, file }: Waiting): Promise<{ sha256: string; md5: string } | undefined> {

@@ -3,7 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type PackageOwners, createPackageOwners } from './package-owners.ts'
+import type { PackageOwners } from './executable-facts.ts'
+import { createPackageOwners } from './package-owners.ts'
 
 const md5 = (text: string) => createHash('md5').update(text).digest('hex')
 const digests = (text: string) => ({ md5: md5(text), sha256: createHash('sha256').update(text).digest('hex') })

@@ -1,19 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DpkgOwners } from './dpkg-owners.ts'
-import type { ExecutableFacts } from './executable-facts.ts'
+import type { PackageOwners } from './executable-facts.ts'
 import { RpmOwners } from './rpm-owners.ts'
-
-export type PackageFields = NonNullable<ExecutableFacts['package']>
-export interface FileDigestPair {
-  readonly sha256: string
-  readonly md5: string
-}
-
-/** Says which package a file of this host belongs to, and whether it is as shipped. Never throws; what it cannot find out is `unknown`. */
-export interface PackageOwners {
-  of(path: string, digests: FileDigestPair): Promise<PackageFields>
-}
 
 const RPM_DATABASES = ['usr/lib/sysimage/rpm', 'var/lib/rpm']
 

@@ -43,7 +43,7 @@ export class ProcessTable {
   readonly accounts: AccountNames
   readonly #clock: Clock
   readonly #live = new Map<number, ProcessEntry>()
-  readonly #ended = new Map<string, ProcessEntry>()
+  readonly #ended = new Map<number, ProcessEntry>()
   #prefix: string | undefined
   #ordinary: Ordinary | undefined
   /** Since boot, ms: from then on another source tells starts and ends as they happen. Undefined while none does. */
@@ -75,7 +75,9 @@ export class ProcessTable {
   /** The process with this pid that started then, also when it has ended lately. */
   find(pid: number, startTicks: number): ProcessEntry | undefined {
     const live = this.#live.get(pid)
-    return live?.known.startTicks === startTicks ? live : this.#ended.get(keyOf(pid, startTicks))
+    if (live?.known.startTicks === startTicks) return live
+    const ended = this.#ended.get(keyOf(pid, startTicks))
+    return ended?.known.pid === pid && ended.known.startTicks === startTicks ? ended : undefined
   }
 
   /** Throws where there is no boot id. */
@@ -122,6 +124,7 @@ export class ProcessTable {
   }
 }
 
-function keyOf(pid: number, startTicks: number): string {
-  return `${pid}:${startTicks}`
+/** One number for both: a pid has at most 22 bits (PID_MAX_LIMIT), and ticks reach 31 bits after 248 days: beyond that two may share a key, and `find` compares. */
+function keyOf(pid: number, startTicks: number): number {
+  return startTicks * 2 ** 22 + pid
 }

@@ -5,7 +5,7 @@ import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '@firebreak/shared/clock.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { entityIdOf } from '../platform/linux/process-identity.ts'
 import { RecordedEmit, waitFor } from './collector.fake.ts'
 import type { Collector } from './collector.ts'
@@ -18,6 +18,8 @@ import { BOOT_ID, FakeProcfs } from './procfs.fake.ts'
 
 const sha256 = (content: string | Buffer) => createHash('sha256').update(content).digest('hex')
 const config = { enabled: true, interval_ms: 20, hash_max_bytes: 64 << 20, hash_bytes_per_s: 1 << 30 }
+// The lists of packages take seconds to read on a busy machine.
+vi.setConfig({ testTimeout: 60_000 })
 const running: Collector[] = []
 const children: ChildProcess[] = []
 afterEach(async () => {
@@ -40,7 +42,7 @@ async function watch(roots: { procRoot: string; root: string }, wanted = config)
   running.push(collector)
   await collector.start(emit)
   const find = (pid: number, action: string) =>
-    emit.find(`${action} of ${pid}`, (event) => event.process?.pid === pid && event.event.action === action)
+    emit.find(`${action} of ${pid}`, (event) => event.process?.pid === pid && event.event.action === action, 30_000)
   return { collector, emit, find }
 }
 

@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { MiB } from '@firebreak/shared/wire/units.ts'
-import type { FileDigestPair, PackageFields, PackageOwners } from './package-owners.ts'
+import type { FileDigestPair, PackageFields, PackageOwners } from './executable-facts.ts'
 
 const run = promisify(execFile)
 const OPTIONS = { timeout: 10_000, maxBuffer: 16 * MiB, encoding: 'utf8' } as const

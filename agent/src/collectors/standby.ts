@@ -52,13 +52,15 @@ export class Standby {
   }
 
   #settle(): Promise<void> {
-    const done = this.#tail.then(async () => {
-      const isWanted = this.#isStarted && this.#isWanted()
-      if (isWanted === this.#isOn) return
-      this.#isOn = isWanted
-      await (isWanted ? this.#on() : this.#off())
-    })
+    const done = this.#tail.then(() => this.#turn())
     this.#tail = done.catch(() => undefined)
     return done
+  }
+
+  async #turn(): Promise<void> {
+    const isWanted = this.#isStarted && this.#isWanted()
+    if (isWanted === this.#isOn) return
+    this.#isOn = isWanted
+    await (isWanted ? this.#on() : this.#off())
   }
 }

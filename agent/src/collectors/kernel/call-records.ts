@@ -90,7 +90,7 @@ export class CallRecords {
 }
 
 function kernelFields(record: SensorKernelCall): KernelFields {
-  const [first = 0n] = record.args
+  const [first] = record.args
   const name = textOrNone(record.name)
   const detail = textOrNone(record.detail)
   switch (record.kind) {
@@ -122,7 +122,7 @@ function kernelFields(record: SensorKernelCall): KernelFields {
     case 'pivot-root':
       return present({ call: first === 1n ? 'chroot' : 'pivot_root', name: detail })
     default:
-      throw new TypeError(`unhandled call ${record.kind satisfies never}`)
+      throw new TypeError(`unhandled call ${JSON.stringify(record.kind satisfies never)}`)
   }
 }
 

@@ -111,7 +111,7 @@ export class SocketRecords {
         this.#lookups.received(record, this.#deps.processes.doer(record.actor))
         return
       default:
-        throw new TypeError(`unhandled record ${record.kind satisfies never}`)
+        throw new TypeError(`unhandled record ${JSON.stringify(record.kind satisfies never)}`)
     }
   }
 
@@ -258,7 +258,7 @@ function typesOf(action: SocketAction): Event['event']['type'] {
     case 'dns-lookup':
       return ['protocol', 'info']
     default:
-      throw new TypeError(`unhandled action ${action satisfies never}`)
+      throw new TypeError(`unhandled action ${JSON.stringify(action satisfies never)}`)
   }
 }
 
