@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   openSync,
   realpathSync,
+  renameSync,
   rmSync,
   symlinkSync,
   writeFileSync,
@@ -190,6 +191,20 @@ describe.skipIf(why)(`the kernel sensor on files${why ? ` (skipped: ${why})` : '
       'file-create /later/second',
       'file-write /later/second',
     ])
+    await sensor.configure({ switches: onlyFiles, paths: [Buffer.from(watched)] })
+  })
+
+  it('goes on with a watched file that was replaced by another, at once', async () => {
+    const file = join(root, 'replaced')
+    writeFileSync(file, 'old')
+    await sensor.configure({ switches: onlyFiles, paths: [Buffer.from(file)], statsIntervalMs: 60_000 })
+    const from = sensor.records.length
+    writeFileSync(join(root, 'new'), 'new')
+    renameSync(join(root, 'new'), file)
+    await sensor.next('file-rename', ({ otherPath }) => text(otherPath) === file, from)
+    await sensor.next('stats', () => true, sensor.records.length)
+    writeFileSync(file, 'newer')
+    await sensor.next('file-write', ({ path }) => text(path) === file, from)
     await sensor.configure({ switches: onlyFiles, paths: [Buffer.from(watched)] })
   })
 

@@ -51,6 +51,7 @@ struct forwarder {
 	__u64 forwarded[FB_CLASSES];
 	__u64 left_out[FB_CLASSES]; /* spelled paths that turned out not to be watched */
 	__u64 next_stats_ns;
+	__u64 last_stats_ns;
 	__u64 last_record_ns;
 };
 
@@ -207,6 +208,20 @@ static bool is_of_interest(struct forwarder *f, const uint8_t *text)
 	return text[8] != '/' || (length > 6 && !memcmp(text + 8, "/proc/", 6)) || watched_covers(&f->watched, text + 8, length);
 }
 
+/* Shortest time between two looks at the watched paths. */
+#define REFRESH_MIN_NS 50000000ull
+
+/* A watched path itself came, went or was replaced (as programs do that write a new file and rename it): look soon. */
+static void note_replaced(struct forwarder *f, const uint8_t *text)
+{
+	__u64 soon = f->last_stats_ns + REFRESH_MIN_NS;
+	__u32 length;
+
+	memcpy(&length, text, 4);
+	if (length > 0 && soon < f->next_stats_ns && watched_is_one(&f->watched, text + 8, length))
+		f->next_stats_ns = soon;
+}
+
 /* The record at `record` as it is to go out; 0: not at all. */
 static __u32 settle(struct forwarder *f, uint8_t *record, __u32 length)
 {
@@ -222,6 +237,9 @@ static __u32 settle(struct forwarder *f, uint8_t *record, __u32 length)
 	if (!end)
 		return length;
 	header->flags &= ~FB_PATH_CHECK;
+	note_replaced(f, strings);
+	if (!is_text)
+		note_replaced(f, other);
 	if (!(header->flags & FB_SETUID_BITS) && header->kind != FB_FILE_CAPABILITY && !is_of_interest(f, strings) &&
 	    (is_text || !is_of_interest(f, other)))
 		return 0;
@@ -385,6 +403,7 @@ static int forward(struct forwarder *f)
 				set_wall_clock(f);
 				watched_refresh(&f->watched, &f->programs);
 				tell_stats(f);
+				f->last_stats_ns = now;
 				f->next_stats_ns = now + f->configuration.stats_interval_ms * 1000000ull;
 			}
 		}

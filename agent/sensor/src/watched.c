@@ -130,6 +130,14 @@ void watched_refresh(struct watched *watched, struct programs *programs)
 	publish(watched, programs);
 }
 
+bool watched_is_one(const struct watched *watched, const uint8_t *path, size_t length)
+{
+	for (size_t n = 0; n < watched->count; n++)
+		if (watched->paths[n].length == length && memcmp(watched->paths[n].bytes, path, length) == 0)
+			return true;
+	return false;
+}
+
 bool watched_covers(const struct watched *watched, const uint8_t *path, size_t length)
 {
 	for (size_t n = 0; n < watched->count; n++) {

@@ -26,6 +26,9 @@ void watched_replace(struct watched *watched, struct programs *programs, struct 
 /* Looks whether the paths still lead to what is held open: a folder may have come, gone or been replaced. */
 void watched_refresh(struct watched *watched, struct programs *programs);
 
+/* Is it one of the watched paths themselves? */
+bool watched_is_one(const struct watched *watched, const uint8_t *path, size_t length);
+
 bool watched_covers(const struct watched *watched, const uint8_t *path, size_t length);
 
 #endif
