@@ -37,12 +37,12 @@ beforeAll(async () => {
       },
     ]),
   )
-})
+}, 60_000)
 afterAll(async () => {
   await door.stop()
   await telemetry.close()
   rmSync(dir, { recursive: true, force: true })
-})
+}, 30_000)
 
 let seq = 0
 async function store(token: string, events: readonly (readonly [string, Record<string, unknown>])[]) {

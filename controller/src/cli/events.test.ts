@@ -20,12 +20,12 @@ beforeAll(async () => {
   await cli.door.addHost(AGENT, 'web-1')
   await cli.door.addHost(OTHER_AGENT, 'db-1')
   await telemetry.insert('attack', attackEvents())
-})
+}, 60_000)
 afterAll(async () => {
   await cli.stop()
   await telemetry.close()
   rmSync(dir, { recursive: true, force: true })
-})
+}, 30_000)
 
 const events = async (...argv: readonly string[]) => await cli.run(['events', ...argv])
 
@@ -214,7 +214,8 @@ describe('firebreak events export', () => {
     expect([ndjson.code, ndjson.out]).toEqual([0, ''])
     expect(ndjson.err).toMatch(/^4 events until now \(UTC\) in /)
     expect(readFileSync(join(dir, 'out.ndjson'), 'utf8').trimEnd().split('\n').length).toBe(4)
-    await events('export', '--format', 'parquet', '--file', join(dir, 'out.parquet'))
+    const parquet = await events('export', '--format', 'parquet', '--file', join(dir, 'out.parquet'))
+    expect([parquet.code, parquet.err]).toEqual([0, expect.stringContaining(' events until now')])
     expect(readFileSync(join(dir, 'out.parquet')).subarray(-4).toString()).toBe('PAR1')
     expect((await events('export', 'process.name:curl', '--file', '-')).out.trimEnd().split('\n').length).toBe(4)
     const viewer = await cli.run(['events', 'export', '--file', join(dir, 'no.ndjson')], { role: 'viewer' })

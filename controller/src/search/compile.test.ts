@@ -112,11 +112,11 @@ beforeAll(async () => {
       ),
     })),
   )
-})
+}, 60_000)
 afterAll(async () => {
   await store.close()
   rmSync(dir, { recursive: true, force: true })
-})
+}, 30_000)
 
 async function matching(query: string): Promise<number[]> {
   const compiled = compileQuery(query, NOW)

@@ -127,19 +127,20 @@ describe('the query language', () => {
       'a',
       'process.name',
       String.raw`\u00`,
+      '\ud800',
+      '\u0000',
+      '\u202e',
+      '😀',
     )
     const soup = fc
-      .array(fc.oneof(pieces, pieces, fc.string({ unit: 'binary', maxLength: 8 })), { maxLength: 40 })
+      .array(fc.oneof(pieces, pieces, fc.string({ maxLength: 8 })), { maxLength: 40 })
       .map((parts) => parts.join(''))
     fc.assert(
       fc.property(soup, (text) => {
         const result = parseQuery(text)
-        if (!result.ok) {
-          expect(result.at.from).toBeLessThanOrEqual(text.length)
-          expect(result.at.to).toBeLessThanOrEqual(text.length)
-        }
+        return result.ok || (result.at.from <= result.at.to && result.at.to <= text.length)
       }),
-      { numRuns: 1_500 },
+      { numRuns: 1_000 },
     )
   })
 
@@ -148,7 +149,7 @@ describe('the query language', () => {
       fc.property(someQuery, (query) => {
         expect(parsed(printQuery(query))).toEqual(shapeOf(query))
       }),
-      { numRuns: 2_000 },
+      { numRuns: 1_000 },
     )
   })
 })
