@@ -11,7 +11,7 @@ const HOMES: Readonly<Record<string, string>> = {
   '/chdb/|^chdb$': '^controller/src/store/telemetry/',
   '/tweetnacl/|^tweetnacl$': '^shared/src/trust/',
   'node:child_process|^child_process$':
-    '^(agent/src/(platform|actions|collectors|facts|link|orders)/|agent/sensor/|agent/src/main|controller/src/cli/|installers/|test/)|\\.test\\.ts$',
+    '^(agent/src/(platform|actions|collectors|facts|link|orders)/|agent/sensor/|agent/src/main|controller/src/cli/|installers/|test/)|\\.(test|rig)\\.ts$',
 }
 
 const forbidden = (

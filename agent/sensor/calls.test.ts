@@ -2,7 +2,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EVERYTHING, noSensor, type RunningSensor, startSensor } from '../src/collectors/kernel/sensor.fixture.ts'
-import type { SensorText } from '../src/collectors/kernel/sensor-records.ts'
+import type { SensorText } from '../src/collectors/kernel/record-reader.ts'
 import { buildStorm } from './testing/build-storm.ts'
 
 const text = ({ bytes }: SensorText) => Buffer.from(bytes).toString('latin1')

@@ -16,7 +16,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EVERYTHING, noSensor, type RunningSensor, startSensor } from '../src/collectors/kernel/sensor.fixture.ts'
-import type { SensorFile, SensorText } from '../src/collectors/kernel/sensor-records.ts'
+import type { SensorText } from '../src/collectors/kernel/record-reader.ts'
+import type { SensorFile } from '../src/collectors/kernel/sensor-records.ts'
 import { buildStorm } from './testing/build-storm.ts'
 
 const text = ({ bytes }: SensorText) => Buffer.from(bytes).toString('latin1')

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { noSensor, type RecordOf, type RunningSensor, startSensor } from '../src/collectors/kernel/sensor.fixture.ts'
-import type { SensorText } from '../src/collectors/kernel/sensor-records.ts'
+import type { SensorText } from '../src/collectors/kernel/record-reader.ts'
 import { buildStorm } from './testing/build-storm.ts'
 
 const run = promisify(execFile)

@@ -109,7 +109,9 @@ export async function importFiles(
   const code = await runCli(['events', 'import', '--json', ...argv], {
     io,
     now: () => Date.now(),
-    sleep: async (ms) => void (await sleep(ms)),
+    sleep: async (ms) => {
+      await sleep(ms)
+    },
   })
   if (out === '') throw new Error(`the import ended with ${code} and said nothing`)
   return { code, report: JSON.parse(out) as ImportReport }

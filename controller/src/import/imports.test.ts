@@ -188,7 +188,7 @@ describe('a recording that is taken in', () => {
       expect((await door.ask(role, begin)).statusCode, role).toBe(403)
     const begun = await door.ask('engineer', begin)
     expect(begun.statusCode).toBe(200)
-    const { id } = begun.json() as { id: string }
+    const { id } = begun.json<{ id: string }>()
     const sent = await door.ask('engineer', {
       method: 'POST',
       url: `/api/v1/imports/${id}/lines`,

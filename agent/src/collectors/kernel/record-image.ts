@@ -4,7 +4,8 @@ import { type CommandLine, commandLineOf } from '../command-line.ts'
 import { textOfBytes } from '../escaped-bytes.ts'
 import { deviceOfKernel } from '../executable-file.ts'
 import type { ProcessImage } from '../procfs-process.ts'
-import { NO_UID, type SensorActor, type SensorExec, type SensorText } from './sensor-records.ts'
+import type { SensorText } from './record-reader.ts'
+import { NO_UID, type SensorActor, type SensorExec } from './sensor-records.ts'
 
 const DELETED = ' (deleted)'
 

@@ -1,4 +1,8 @@
-import type { SensorText } from './sensor-records.ts'
+/** Bytes as the kernel had them. `total`: their length before the sensor cut them; undefined when it is longer than it could measure. */
+export interface SensorText {
+  readonly bytes: Uint8Array
+  readonly total: number | undefined
+}
 
 /** Reads one record from the front to the back. Reading past its end or a string that is longer than the rest throws `ShortRecord`. */
 export class RecordReader {

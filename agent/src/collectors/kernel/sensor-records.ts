@@ -3,17 +3,11 @@
  * means. `decodeSensorRecord` takes one frame without its length and is strict: anything that is not exactly one record is refused.
  */
 import { ok, refuse, type Result } from '@firebreak/shared/result.ts'
-import { RecordReader, ShortRecord } from './record-reader.ts'
+import { RecordReader, type SensorText, ShortRecord } from './record-reader.ts'
 
 export const SENSOR_PROTOCOL_VERSION = 1
 export const SENSOR_RECORD_MAX_BYTES = 65_536
 export const NO_UID = 0xffff_ffff
-
-/** Bytes as the kernel had them. `total`: their length before the sensor cut them; undefined when it is longer than it could measure. */
-export interface SensorText {
-  readonly bytes: Uint8Array
-  readonly total: number | undefined
-}
 
 /** Classes whose records share a ring and a count of drops, in the order of `fb_stats`. */
 export const SENSOR_CLASSES = ['process', 'network', 'file'] as const
