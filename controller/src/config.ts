@@ -15,6 +15,8 @@ import { GatewayConfig } from './gateway/gateway-config.ts'
 import { IngestConfig } from './ingest/ingest-config.ts'
 import { RespondConfig } from './respond/respond-config.ts'
 import { SearchConfig } from './search/search-config.ts'
+import { BackupConfig } from './store/backup/backup-config.ts'
+import { TelemetryConfig } from './store/telemetry/telemetry-config.ts'
 import { TriageConfig } from './triage/triage-config.ts'
 
 export const Config = Type.Object(
@@ -32,6 +34,8 @@ export const Config = Type.Object(
     api: ApiConfig,
     gateway: GatewayConfig,
     ingest: IngestConfig,
+    telemetry: TelemetryConfig,
+    backup: BackupConfig,
     detect: DetectConfig,
     coverage: CoverageConfig,
     triage: TriageConfig,

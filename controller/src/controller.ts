@@ -37,10 +37,13 @@ import { createOrders } from './orders/orders-room.ts'
 import type { Respond } from './respond/index.ts'
 import { createRespond } from './respond/respond.ts'
 import { createSearch } from './search/search.ts'
+import { createBackups } from './store/backup/backups.ts'
 import { createMemoryBus } from './store/bus/memory-bus.ts'
 import { openStateStore } from './store/state/sqlite-store.ts'
 import { lockStateDir } from './store/state/state-lock.ts'
-import { openTelemetryStore } from './store/telemetry/chdb-store.ts'
+import { Keeper } from './store/telemetry/keeper.ts'
+import { telemetryMetrics } from './store/telemetry/log-names.ts'
+import { openTelemetry } from './store/telemetry/open-telemetry.ts'
 import { createTriage } from './triage/triage.ts'
 import { openControllerTrust } from './trust/controller-trust.ts'
 import type { ControllerTrust } from './trust/index.ts'
@@ -102,10 +105,16 @@ async function wire(
   const state = await openStateStore(join(config.state_dir, 'state.db'))
   closing.push(() => state.close())
   await sameDeployment(state, trust)
-  const telemetry = await openTelemetryStore(join(config.state_dir, 'telemetry'))
+  const telemetry = await openTelemetry(config.telemetry, join(config.state_dir, 'telemetry'))
   closing.push(() => telemetry.close())
+  const keeper = new Keeper({ telemetry, clock, log, metrics: telemetryMetrics(metrics) }, config.telemetry)
   const bus = createMemoryBus((topic, why) => log.error('bus.handler.failed', { topic, why }))
   const audit = createAuditLog(state, clock, trust.auditKey)
+  const backups = createBackups(
+    { stateDir: config.state_dir, state, telemetry, audit, log, now: () => clock.now() },
+    config.backup.dir ?? join(config.state_dir, 'backups'),
+  )
+  closing.push(() => backups.stop())
   const tokens = createTokens({ state, audit, clock })
   const joinTokens = createJoinTokens(state, audit, trust, clock)
   const enrolment = createEnrolment(state, audit, trust, clock)
@@ -150,6 +159,7 @@ async function wire(
     playbooks: respond,
     triage,
     imports,
+    backups,
     readiness,
     metrics,
   }
@@ -167,6 +177,7 @@ async function wire(
     const adminToken = await ensureAdminToken(tokens, config.state_dir)
     await fleet.forgetSessions()
     const rooms: readonly { start(): Promise<unknown>; stop(): Promise<void> }[] = [
+      keeper,
       mover,
       coverage,
       orders,

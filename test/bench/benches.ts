@@ -5,6 +5,7 @@ import { importBench } from './import.ts'
 import { ingestBench } from './ingest.ts'
 import { ingestKillBench } from './ingest-kill.ts'
 import { latencyBench } from './latency.ts'
+import { searchBench } from './search.ts'
 import { sensorBench } from './sensor.ts'
 import { sigma as sigmaBench } from './sigma.ts'
 
@@ -15,6 +16,7 @@ export const benches: readonly Bench[] = [
   ingestBench,
   latencyBench,
   ingestKillBench,
+  searchBench,
   sensorBench,
   sigmaBench,
 ]

@@ -23,6 +23,8 @@ export const ROUTE_RIGHTS = {
   'GET /api/v1/whoami': 'system:read',
   'GET /api/v1/system': 'system:read',
   'GET /api/v1/system/streams': 'system:read',
+  'POST /api/v1/system/backups': 'admin',
+  'GET /api/v1/system/backups/:name': 'admin',
   'GET /api/v1/stream': 'system:read',
 
   'GET /api/v1/hosts': 'fleet:read',

@@ -11,6 +11,7 @@ import type { Imports } from '../import/index.ts'
 import type { Orders, ReleaseCodes } from '../orders/index.ts'
 import type { Respond } from '../respond/index.ts'
 import type { Search } from '../search/index.ts'
+import type { Backups } from '../store/backup/index.ts'
 import type { Bus } from '../store/bus/bus.ts'
 import type { StateStore } from '../store/state/state-store.ts'
 import type { TelemetryStore } from '../store/telemetry/telemetry-store.ts'
@@ -36,6 +37,7 @@ export interface ApiDeps {
   readonly playbooks: Pick<Respond, 'playbookList'>
   readonly triage: Pick<Triage, 'setVerdict'>
   readonly imports: Imports
+  readonly backups: Backups
   readonly readiness: Readiness
   /** Every room's figures; the API adds its own. */
   readonly metrics: Registry

@@ -31,6 +31,7 @@ import { ROLES, type Role } from '../orders/orders.ts'
 import { createOrders } from '../orders/orders-room.ts'
 import { SearchConfig } from '../search/search-config.ts'
 import { createSearch } from '../search/search.ts'
+import { createBackups } from '../store/backup/backups.ts'
 import { createMemoryBus } from '../store/bus/memory-bus.ts'
 import { openStateStore } from '../store/state/sqlite-store.ts'
 import type { Tables } from '../store/state/tables.ts'
@@ -93,6 +94,7 @@ export async function startApi(changes: Changes = {}) {
     joinTokens: createJoinTokens(state, audit, trust, clock),
     controllers: () => trust.trust().file.controllers,
     imports: createImports({ ...room, ingest: ingestOf(room) }),
+    backups: createBackups({ ...room, stateDir: dir, telemetry, now: () => clock.now() }, join(dir, 'backups')),
     triage: createTriage({ ...room, store: state, telemetry }, Value.Create(TriageConfig)),
     rules: { ruleList: () => rules },
     playbooks: { playbookList: () => [] },
@@ -266,6 +268,8 @@ function telemetryOf(events: Event[]): TelemetryStore {
     seen: async () => undefined,
     stats: async () => ({ events: events.length, bytes: 0, parts: 0, days: [], retainedSince: {} }),
     retain: async () => [],
+    hold: async (work) => await work(undefined),
+    freeze: async () => ({ tables: [], release: async () => {} }),
     health: async () => ({ ok: true, parts: { most: 0, slowedAt: 1_000 } }),
     healthy: () => true,
     close: async () => {},

@@ -103,10 +103,9 @@ describe('every door', () => {
       const good = Object.entries(responses).filter(([status]) => status.startsWith('2'))
       expect(good.length, operationId).toBeGreaterThan(0)
       for (const [, { content = {} }] of good)
-        expect(
-          new Set(Object.values(content).map(({ schema }) => typeof schema)),
-          operationId,
-        ).toEqual(new Set(['object']))
+        expect(new Set(Object.values(content).map(({ schema }) => typeof schema)), operationId).toEqual(
+          new Set(['object']),
+        )
     }
   })
 

@@ -24,6 +24,8 @@ type DoorProblem =
   | 'search_too_long'
   | 'search_too_much'
   | 'too_many_searches'
+  | 'backup_exists'
+  | 'backup_running'
   | 'not_ready'
   | 'internal'
 export type ProblemCode = DoorProblem | TokenRefusal | OrderRefusal
@@ -40,6 +42,8 @@ export const PROBLEMS = {
   not_found: { status: 404, title: 'There is no such thing' },
   unknown_host: { status: 404, title: 'No such host' },
   conflicting_key: { status: 409, title: 'The idempotency key was used for something else' },
+  backup_exists: { status: 409, title: 'There is a backup of that name' },
+  backup_running: { status: 409, title: 'A backup is being made' },
   merged: { status: 409, title: 'It lives on in another incident' },
   not_cancellable: { status: 409, title: 'The host has the command already' },
   protected_host: { status: 409, title: 'The host is protected' },

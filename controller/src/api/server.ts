@@ -13,6 +13,7 @@ import type { ApiConfig } from './api-config.ts'
 import type { ApiDeps } from './api-deps.ts'
 import { auditRoutes } from './audit.ts'
 import { guardRoutes } from './authenticate.ts'
+import { backupRoutes } from './backups.ts'
 import { commandRoutes } from './commands.ts'
 import { eventExportRoutes } from './event-export.ts'
 import { eventSightingRoutes } from './event-sightings.ts'
@@ -62,6 +63,7 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
     healthRoutes,
     metricsRoutes,
     systemRoutes,
+    backupRoutes,
     hostRoutes,
     inventoryRoutes,
     coverageRoutes,

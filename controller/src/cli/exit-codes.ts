@@ -58,6 +58,8 @@ export const EXIT_OF_PROBLEM = {
   not_cancellable: 'refused',
   conflicting_key: 'failed',
   merged: 'failed',
+  backup_exists: 'failed',
+  backup_running: 'failed',
   precondition_failed: 'failed',
   rate_limited: 'failed',
   internal: 'failed',

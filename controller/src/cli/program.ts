@@ -4,6 +4,7 @@ import { Command, CommanderError, type Option } from 'commander'
 import { VERSION } from '../version.ts'
 import { addAlertVerbs } from './alerts.ts'
 import { addAuditVerbs } from './audit.ts'
+import { addBackupVerbs } from './backup.ts'
 import { addCommandVerbs } from './commands.ts'
 import { addConfigVerbs } from './config.ts'
 import { addContainVerbs } from './contain.ts'
@@ -86,6 +87,7 @@ ${exitCodesText()}`,
   addAuditVerbs(cli, program)
   addTokenVerbs(cli, program)
   addConfigVerbs(cli, program)
+  addBackupVerbs(cli, program)
   return program
 }
 

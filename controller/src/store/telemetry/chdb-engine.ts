@@ -5,6 +5,7 @@
 import { mkdirSync } from 'node:fs'
 import type * as Chdb from 'chdb'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
+import { openProblem } from './chdb-damage.ts'
 import { type Block, type Engine, EngineFault, INSERT_SETTINGS, type Read } from './engine.ts'
 import { exportsDir, parquetFile } from './chdb-parquet.ts'
 import { withLiterals } from './literals.ts'
@@ -22,11 +23,7 @@ export async function openChdbEngine(dir: string): Promise<Engine> {
   } catch (cause) {
     for (const session of sessions) session.close()
     // chDB writes why to standard error and does not say it in the error.
-    throw new Fault(
-      'telemetry_unreadable',
-      `the telemetry store ${dir} cannot be opened: another process has it open, or it is damaged (${reasonOf(cause)})`,
-      { cause },
-    )
+    throw openProblem(dir, cause)
   }
   const [writer, ...readers] = sessions
   if (!writer) throw new Error('no session was opened')
@@ -133,7 +130,7 @@ function withSettings({ sql, params, settings }: Read): string {
   const said = Object.entries(settings).map(
     ([name, value]) => `${name} = ${typeof value === 'number' ? value : `'${value}'`}`,
   )
-  return `${withLiterals(sql, params)} settings ${said.join(', ')}`
+  return `${withLiterals(sql, params)}${said.length > 0 ? ` settings ${said.join(', ')}` : ''}`
 }
 
 async function told<T>(running: Promise<T>): Promise<T> {

@@ -1,14 +1,17 @@
 /** The store of events over anything that speaks ClickHouse's SQL. The definitions and the statements are the same for all. */
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Event } from '@firebreak/shared/events/event.ts'
 import { Fault, ok, reasonOf, refuse, type Result } from '@firebreak/shared/result.ts'
 import { MiB } from '@firebreak/shared/wire/units.ts'
 import { Conditions } from './conditions.ts'
 import { type Engine, EngineFault } from './engine.ts'
 import { blockOf, eventLines, eventOf, type EventRow, INSERT_COLUMNS, ROW_COLUMNS } from './event-rows.ts'
-import { definitions, EVENTS, PARTS_TO_DELAY, SEEN, type SeenKind } from './event-table.ts'
+import { DATABASE, definitions, EVENTS, PARTS_TO_DELAY, SEEN, type SeenKind } from './event-table.ts'
 import { columnOf, EVENT_COLUMNS, type EventColumnName, isEventColumn } from './event-columns.ts'
 import { dropStatement, expired } from './retention.ts'
 import { readStats } from './stats.ts'
+import { FROZEN_TABLES } from './telemetry-store.ts'
 import type {
   EventLine,
   EventQuery,
@@ -16,6 +19,8 @@ import type {
   Expired,
   ExportFormat,
   FoundEvent,
+  Frozen,
+  FrozenTable,
   QueryLimits,
   QueryRefusal,
   RetentionPolicy,
@@ -41,8 +46,15 @@ const PARQUET_COLUMNS = [
   'raw as `event.original`',
 ].join(', ')
 
+/** What a store whose files are on this machine has more than one on a server. */
+interface Local {
+  readonly dir: string
+  /** Told what the store holds when that was looked at, before days go, and at the end. */
+  remember(days: TelemetryStats['days']): void
+}
+
 /** Makes the tables where they are not there yet. Fault `telemetry_unreadable`. */
-export async function openStore(engine: Engine): Promise<TelemetryStore> {
+export async function openStore(engine: Engine, local?: Local): Promise<TelemetryStore> {
   try {
     for (const statement of definitions()) await engine.command(statement)
   } catch (cause) {
@@ -53,23 +65,34 @@ export async function openStore(engine: Engine): Promise<TelemetryStore> {
       { cause },
     )
   }
-  return new ClickhouseStore(engine)
+  return new ClickhouseStore(engine, local)
 }
 
 class ClickhouseStore implements TelemetryStore {
   readonly #engine: Engine
+  readonly #local: Local | undefined
   #healthy = true
+  #damage: string | undefined
   #closed = false
+  #lastToken: string | undefined
+  /** Inserts and holds, one after the other. */
+  #queue: Promise<unknown> = Promise.resolve()
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, local: Local | undefined) {
     this.#engine = engine
+    this.#local = local
   }
 
   async insert(token: string, events: readonly EventLine[]): Promise<void> {
     if (events.length === 0) return
+    await this.#alone(async () => await this.#insert(token, events))
+  }
+
+  async #insert(token: string, events: readonly EventLine[]): Promise<void> {
     try {
       await this.#engine.insert({ table: EVENTS, columns: INSERT_COLUMNS, body: blockOf(events), token })
       this.#healthy = true
+      this.#lastToken = token
     } catch (cause) {
       this.#healthy = false
       throw new Fault('telemetry_unwritable', `the telemetry store did not take a block: ${reasonOf(cause)}`, { cause })
@@ -112,6 +135,10 @@ class ClickhouseStore implements TelemetryStore {
     } catch (thrown) {
       const refusal = refusalOf(thrown, signal)
       if (refusal) return refusal
+      if (thrown instanceof EngineFault && DAMAGED.has(thrown.number)) {
+        this.#damage = `a part of the telemetry store is damaged: ${thrown.message.slice(0, 300)}`
+        throw new Fault('telemetry_damaged', this.#damage, { cause: thrown })
+      }
       throw new Fault('telemetry_unreadable', `the telemetry store did not answer: ${reasonOf(thrown)}`, {
         cause: thrown,
       })
@@ -175,30 +202,70 @@ class ClickhouseStore implements TelemetryStore {
   }
 
   async stats(): Promise<TelemetryStats> {
-    return await readStats(this)
+    const stats = await readStats(this)
+    this.#local?.remember(stats.days)
+    return stats
   }
 
   async retain(policy: RetentionPolicy, nowMs: number): Promise<readonly Expired[]> {
-    const due = expired(await this.stats(), policy, nowMs)
+    const stats = await this.stats()
+    const due = expired(stats, policy, nowMs)
+    const going = new Set(due.map(({ day, class: name }) => `${day} ${name}`))
+    this.#local?.remember(stats.days.filter(({ day, class: name }) => !going.has(`${day} ${name}`)))
     for (const { day, class: name } of due) await this.#engine.command(dropStatement(day, name))
     return due
+  }
+
+  async hold<T>(work: (lastToken: string | undefined) => Promise<T>): Promise<T> {
+    return await this.#alone(async () => await work(this.#lastToken))
+  }
+
+  async freeze(name: string): Promise<Frozen> {
+    if (this.#local === undefined)
+      throw new Fault(
+        'backup_elsewhere',
+        `the events are kept by ${this.#engine.name}: back them up there, with BACKUP DATABASE ${DATABASE}`,
+      )
+    if (!/^\w{1,64}$/.test(name)) throw new Error(`${name} is no name for a folder`)
+    const tables: FrozenTable[] = []
+    for (const table of FROZEN_TABLES) {
+      const frozen = `${name}_${table}`
+      await this.#engine.command(`alter table ${DATABASE}.${table} freeze with name '${frozen}'`)
+      tables.push({ table, dir: join(this.#local.dir, 'shadow', frozen) })
+    }
+    // Hard links alone: deleting them is how they are let go (ClickHouse, ALTER TABLE FREEZE).
+    return {
+      tables,
+      release: async () => {
+        for (const { dir } of tables) await rm(dir, { recursive: true })
+      },
+    }
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#queue.then(work)
+    this.#queue = done.catch(() => undefined) // the caller has it
+    return await done
   }
 
   async health(): Promise<TelemetryHealth> {
     const most = (await this.stats()).days.reduce((max, { parts }) => Math.max(max, parts), 0)
     const parts = { most, slowedAt: PARTS_TO_DELAY }
     if (this.#closed) return { ok: false, why: 'the telemetry store is closed', parts }
+    if (this.#damage !== undefined) return { ok: false, why: this.#damage, parts }
     if (!this.#healthy) return { ok: false, why: 'the last block of events was not taken', parts }
     if (most >= PARTS_TO_DELAY) return { ok: false, why: 'merging does not keep up with what comes in', parts }
     return { ok: true, parts }
   }
 
   healthy(): boolean {
-    return this.#healthy && !this.#closed
+    return this.#healthy && this.#damage === undefined && !this.#closed
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
+    // What is there now is what must be there at the next start.
+    await this.stats().catch(() => undefined) // a store that does not answer any more has nothing to remember
     this.#closed = true
     await this.#engine.close()
   }
@@ -248,6 +315,8 @@ function settingsOf({ timeoutMs, rows, bytes, memoryBytes }: QueryLimits): Recor
 const TOO_LONG = new Set([159, 160])
 const TOO_MUCH = new Set([158, 191, 241, 307, 396, 493])
 const CANCELLED = new Set([394, 734])
+/** CANNOT_READ_ALL_DATA, CHECKSUM_DOESNT_MATCH, CORRUPTED_DATA, CANNOT_DECOMPRESS, UNKNOWN_COMPRESSION_METHOD */
+const DAMAGED = new Set([33, 40, 246, 271, 89, 354, 432])
 
 function refusalOf(
   thrown: unknown,

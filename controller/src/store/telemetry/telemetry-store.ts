@@ -134,6 +134,19 @@ export interface Expired {
   readonly why: 'age' | 'size'
 }
 
+export interface Frozen {
+  readonly tables: readonly FrozenTable[]
+  release(): Promise<void>
+}
+
+export interface FrozenTable {
+  readonly table: FrozenName
+  /** Folders of parts lie in it. */
+  readonly dir: string
+}
+export const FROZEN_TABLES = ['events', 'seen'] as const
+type FrozenName = (typeof FROZEN_TABLES)[number]
+
 export interface TelemetryHealth {
   readonly ok: boolean
   /** In words, when not ok. */
@@ -177,6 +190,13 @@ export interface TelemetryStore {
   stats(): Promise<TelemetryStats>
   /** Lets go what the policy says; tells what went. */
   retain(policy: RetentionPolicy, nowMs: number): Promise<readonly Expired[]>
+  /** Nothing is taken in while `work` runs; `lastToken` is that of the last block that was. */
+  hold<T>(work: (lastToken: string | undefined) => Promise<T>): Promise<T>
+  /**
+   * Everything that is stored now, as files that do not change any more, in no time and without space of their own (hard links).
+   * Fault `backup_elsewhere` where the files are not on this machine.
+   */
+  freeze(name: string): Promise<Frozen>
   health(): Promise<TelemetryHealth>
   healthy(): boolean
   close(): Promise<void>
