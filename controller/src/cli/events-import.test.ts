@@ -134,7 +134,7 @@ describe('firebreak events import', () => {
       const [row] = await cli.door.state.db
         .selectFrom('imports')
         .select('lines')
-        .orderBy('id', 'desc')
+        .orderBy('attempt', 'desc')
         .limit(1)
         .execute()
       progress.push(row?.lines ?? 0)
