@@ -80,6 +80,12 @@ describe.skipIf(process.platform !== 'linux')('firebreak up --with-agent', () =>
       /\d+ events stored {2}/.test(first.text()) ? true : undefined,
     )
 
+    const taught = [...first.text().matchAll(/^ {2}\S.*firebreak(?: --)? ((?:hosts|events|incidents) .+)$/gm)].map(
+      ([, argv]) => argv ?? '',
+    )
+    expect(taught).toHaveLength(3)
+    for (const argv of taught) expect([argv, (await firebreak(...argv.split(' '))).code]).toEqual([argv, 0])
+
     const refused = await firebreak('isolate', host.hostname, '--yes', '--hold', '60s')
     expect([refused.code, refused.out], refused.err).toEqual([4, expect.stringContaining('above_ceiling')])
 

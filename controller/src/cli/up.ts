@@ -162,7 +162,7 @@ function banner(io: Io, config: Config, started: Started, agent: LocalAgent | un
     '',
     `In another terminal:`,
     `  ${cli} hosts list${here}`,
-    `  ${cli} events search --class process --since 5m${here}`,
+    `  ${cli} events search event.category:process --since 5m${here}`,
     `  ${cli} incidents list${here}`,
     `  ${cli} --help`,
     '',
