@@ -168,6 +168,18 @@ describe('taking batches in', () => {
     expect(await stream()).toMatchObject({ acked_seq: 3, stored: 3 })
   })
 
+  it('does not take the second batch of a new stream when the first could not be read', async () => {
+    const bad = { ...batch(1, 3), body: Buffer.from('28b52ffd0000', 'hex') }
+    const [first, second] = await Promise.allSettled([
+      ingest.accept(AGENT, bad),
+      ingest.accept(AGENT, batch(4, 6)),
+    ] as const)
+    expect(first).toMatchObject({ status: 'fulfilled', value: { ok: false } })
+    expect(second).toMatchObject({ status: 'rejected', reason: { code: 'reader_failed' } })
+    await ingest.accept(AGENT, batch(1, 6))
+    expect(await stream()).toMatchObject({ acked_seq: 6, stored: 6 })
+  })
+
   it('keeps a batch of nothing but gaps as gaps', async () => {
     expect(await ingest.accept(AGENT, batch(1, 4, [{ from: 1, to: 4, reason: 'kernel_overflow' }]))).toMatchObject({
       ok: true,

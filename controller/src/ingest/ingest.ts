@@ -13,7 +13,7 @@ import type { Cursor, Ingest } from './index.ts'
 import type { IngestMetrics } from './log-names.ts'
 import type { Mover } from './mover.ts'
 import type { BatchReader } from './reader/batch-reader.ts'
-import { type BatchRead, compress } from './reader/read-batch.ts'
+import { type BatchRead, type BatchReading, type BatchToRead, compress } from './reader/read-batch.ts'
 
 /** Streams kept of one agent; a host that starts its spool anew again and again loses the oldest. */
 const MAX_STREAMS = 96
@@ -35,11 +35,12 @@ export interface IngestDeps {
 }
 
 export function createIngest(deps: IngestDeps, config: { readonly backlog_batches: number }): Ingest {
+  const underWay = new Map<AgentId, UnderWay>()
   return {
     async accept(agentId, batch) {
       const started = deps.tick()
       const origin = originOf(agentId, batch.header)
-      const read = await deps.reader.read({ origin, header: batch.header, body: batch.body })
+      const read = await readInOrder(agentId, { origin, header: batch.header, body: batch.body })
       if (!read.ok) return read
       const done = await deps.state.write((tx) => keep(tx, origin, batch, read))
       if (!done.ok) return done
@@ -92,6 +93,27 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
     fullness: () => (deps.state.healthy() ? deps.mover.backlog() / config.backlog_batches : 1),
   }
 
+  /**
+   * What follows a batch that was not read is not taken either, as long as it is on the way with it: the first batch of a stream may
+   * begin anywhere, so without the one before it the second would be taken for the first, and the events of the first never come.
+   */
+  async function readInOrder(agentId: AgentId, batch: BatchToRead): Promise<BatchReading> {
+    const others = underWay.get(agentId) ?? { batches: 0, broken: false }
+    underWay.set(agentId, others)
+    others.batches++
+    try {
+      const read = await deps.reader.read(batch)
+      if (others.broken) throw new Fault('reader_failed', 'a batch before it was not read')
+      if (!read.ok) others.broken = true
+      return read
+    } catch (thrown) {
+      others.broken = true
+      throw thrown
+    } finally {
+      if (--others.batches === 0) underWay.delete(agentId)
+    }
+  }
+
   function originOf(agentId: AgentId, header: BatchHeader): BatchOrigin {
     const receivedAt = new Date(deps.clock.now()).toISOString()
     return { agentId, epoch: header.epoch, class: header.class, receivedAt }
@@ -107,6 +129,11 @@ export function createIngest(deps: IngestDeps, config: { readonly backlog_batche
     deps.mover.committed(kept.events)
     deps.bus.publish('batch.committed', { agentId, batchId: kept.batchId })
   }
+}
+
+interface UnderWay {
+  batches: number
+  broken: boolean
 }
 
 /** What of a batch was new. */
