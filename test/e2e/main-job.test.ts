@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { labSupport, type Capture, type LabHost, type LabNode, type Packet, skipWithout } from '../lab/lab.ts'
 import { bootFleet, type Fleet, GATEWAY_PORT } from './fleet.ts'
+import { nameServer } from './name-server.ts'
 
 const support = await labSupport()
 interface StartEvent {
@@ -288,6 +289,95 @@ describe.skipIf(skipWithout(support, 7, 'the main job'))(
       ).toEqual([])
     })
 
+    it('shows by search which names were asked for, what was connected to and which files changed, and by whom', async () => {
+      const NAME = 'telemetry.example'
+      const { address4 } = neighbour
+      neighbour.spawn(nameServer(NAME, address4))
+      await bystander.writeFile('/etc/resolv.conf', `nameserver ${address4}\n`, 0o644)
+      await fleet.controller.until('the name is known', async () =>
+        (await bystander.exec(['getent', 'ahostsv4', NAME], { check: false })).code === 0 ? true : undefined,
+      )
+      const datagram = `IO::Socket::INET->new(Proto => "udp", PeerAddr => "${address4}:5514")->send("hello")`
+      await bystander.exec([
+        'sh',
+        '-c',
+        [
+          'mkdir /etc/probe',
+          'echo one > /etc/probe/a',
+          'mv /etc/probe/a /etc/probe/b',
+          'chmod 4755 /etc/probe/b',
+          'rm /etc/probe/b',
+          `curl -s -o /dev/null http://${NAME}/`,
+          `curl -s http://${NAME}:81/`,
+          `perl -MIO::Socket::INET -e '${datagram}'`,
+        ].join('; '),
+      ])
+      const to = (port: number) => ({ ip: address4, port })
+      const wanted = [
+        { event: { action: 'file-created' }, file: { path: '/etc/probe', type: 'dir' }, process: { name: 'mkdir' } },
+        { event: { action: 'file-created' }, file: { path: '/etc/probe/a' }, process: { name: 'dash' } },
+        { event: { action: 'file-written' }, file: { path: '/etc/probe/a', size: 4 }, process: { name: 'dash' } },
+        {
+          event: { action: 'file-renamed' },
+          file: { path: '/etc/probe/b', previous: { path: '/etc/probe/a' } },
+          process: { name: 'mv' },
+        },
+        {
+          event: { action: 'file-mode-changed' },
+          file: { path: '/etc/probe/b', mode: '4755' },
+          process: { name: 'chmod' },
+        },
+        { event: { action: 'file-deleted' }, file: { path: '/etc/probe/b' }, process: { name: 'rm' } },
+        {
+          event: { action: 'dns-lookup', outcome: 'success' },
+          dns: { question: { name: NAME, type: 'A' }, resolved_ip: [address4], response_code: 'NOERROR' },
+          process: { name: 'curl' },
+        },
+        {
+          event: { action: 'connection-attempted', outcome: 'success' },
+          destination: to(80),
+          process: { name: 'curl', command_line: `curl -s -o /dev/null http://${NAME}/` },
+        },
+        { event: { action: 'connection-closed' }, destination: to(80), process: { name: 'curl' } },
+        {
+          event: { action: 'connection-attempted', outcome: 'failure', reason: 'ECONNREFUSED' },
+          destination: to(81),
+          process: { name: 'curl' },
+        },
+        {
+          event: { action: 'connection-attempted' },
+          network: { transport: 'udp' },
+          destination: to(5514),
+          process: { name: 'perl' },
+        },
+      ].map((facts) => expect.objectContaining(nested(facts)))
+      let found: unknown[] = []
+      await fleet.controller
+        .until(
+          'all that was done',
+          async () => {
+            found = await fleet.controller.json([
+              'events',
+              'search',
+              `dns.question.name:${NAME} or file.path:/etc/probe* or (destination.ip:${address4} and destination.port:(80 or 81 or 5514))`,
+              '--host',
+              'web-2',
+            ])
+            return wanted.every((one) => found.some((event) => one.asymmetricMatch(event))) ? true : undefined
+          },
+          20_000,
+        )
+        .catch(() => undefined) // what is missing is told below
+      expect(found).toEqual(expect.arrayContaining(wanted))
+      const closed = found.find((event) =>
+        expect.objectContaining(nested({ event: { action: 'connection-closed' } })).asymmetricMatch(event),
+      )
+      expect(closed).toMatchObject({
+        source: { bytes: expect.any(Number) },
+        destination: { bytes: expect.any(Number) },
+      })
+    })
+
     it('says what a host is made of, and within seconds what changed', async () => {
       const inventory = async (kind: string) =>
         await fleet.controller.json<{ key: string; label: string; facts: Record<string, unknown> }[]>([
@@ -415,6 +505,18 @@ describe.skipIf(skipWithout(support, 7, 'the main job'))(
     }
   },
 )
+
+/** Facts that an event must have, whatever else it has. */
+function nested(facts: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(facts).map(([name, value]) => [
+      name,
+      typeof value === 'object' && value !== null && !Array.isArray(value)
+        ? expect.objectContaining(nested(value as Readonly<Record<string, unknown>>))
+        : value,
+    ]),
+  )
+}
 
 function leftHost(packet: Packet, host: LabHost): boolean {
   return packet.sourceMac === host.mac
