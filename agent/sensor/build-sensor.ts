@@ -32,11 +32,32 @@ const ARCHITECTURES: Readonly<Record<string, { readonly target: string; readonly
   x64: { target: '__TARGET_ARCH_x86', triplet: 'x86_64-linux-gnu' },
   arm64: { target: '__TARGET_ARCH_arm64', triplet: 'aarch64-linux-gnu' },
 }
-const FORWARDER = ['main.c', 'ring.c', 'output.c', 'configure.c', 'watched.c', 'spelled.c', 'programs.c']
+const FORWARDER = [
+  'main',
+  'tell',
+  'take',
+  'privileges',
+  'ring',
+  'output',
+  'configure',
+  'watched',
+  'spelled',
+  'programs',
+]
 const CLANGS = ['clang-14', 'clang-15', 'clang-16', 'clang-17', 'clang-18', 'clang-19', 'clang']
 
-/** The path of the executable. Changes nothing outside `agent/sensor/dist`. */
+let answered: Result<string, SensorBuildRefusal> | undefined
+
+/**
+ * The path of the executable. Changes nothing outside `agent/sensor/dist`. A process that asks again gets the same answer: asking three
+ * compilers for their versions takes a third of a second.
+ */
 export function buildSensor(): Result<string, SensorBuildRefusal> {
+  answered ??= build()
+  return answered
+}
+
+function build(): Result<string, SensorBuildRefusal> {
   const architecture = ARCHITECTURES[process.arch]
   if (process.platform !== 'linux' || !architecture)
     return refuse(
@@ -48,12 +69,13 @@ export function buildSensor(): Result<string, SensorBuildRefusal> {
     ...(clang ? [] : ['clang-14']),
     ...(answers('bpftool') ? [] : ['bpftool']),
     ...(answers('gcc') ? [] : ['gcc']),
+    ...(existsSync('/usr/include/stdio.h') ? [] : ['libc6-dev']),
     ...(existsSync('/usr/include/bpf/libbpf.h') ? [] : ['libbpf-dev']),
   ]
   if (!clang || missing.length > 0)
     return refuse(
       'no_compiler',
-      `the sensor cannot be built without ${missing.join(', ')} (Debian packages of these names)`,
+      `the kernel sensor cannot be built without ${missing.join(', ')}; on Debian: apt-get install ${missing.join(' ')}`,
     )
   const digest = digestOf(`${process.arch} ${firstLine(clang)} ${firstLine('gcc')} ${firstLine('bpftool')}`)
   const file = join(DIST, digest, 'firebreak-sensor')
@@ -100,7 +122,7 @@ function compile(
       '-o',
       join(work, 'firebreak-sensor'),
     )
-    run('gcc', [...options, ...FORWARDER.map((name) => join(SOURCES, name)), '-lbpf', '-lelf', '-lz'])
+    run('gcc', [...options, ...FORWARDER.map((name) => join(SOURCES, `${name}.c`)), '-lbpf', '-lelf', '-lz'])
     renameSync(join(work, 'firebreak-sensor'), file)
     return ok()
   } catch (error) {
@@ -145,7 +167,7 @@ function digestOf(more: string): string {
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const built = buildSensor()
   if (!built.ok) {
-    console.error(`The kernel sensor is not built: ${built.why}\nThe agent falls back to polling.`)
+    console.error(built.why)
     process.exit(1)
   }
   console.log(built.value)

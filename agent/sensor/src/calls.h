@@ -71,6 +71,39 @@ static __always_inline int end_call(struct scratch *s, __u32 at)
 	return 0;
 }
 
+/* A call that has no name, path or detail. */
+static __always_inline int end_bare_call(struct scratch *s)
+{
+	__u32 at = put_empty(s, CALL_STRINGS);
+
+	at = put_empty(s, at);
+	at = put_empty(s, at);
+	return end_call(s, at);
+}
+
+/* A call that has a name and nothing else. */
+static __always_inline int end_named_call(struct scratch *s, unsigned long name)
+{
+	__u32 at = put_user_string(s, CALL_STRINGS, (void *)name, FB_TEXT_MAX);
+
+	at = put_empty(s, at);
+	at = put_empty(s, at);
+	return end_call(s, at);
+}
+
+/* NULL: not to be looked at, or counted as lost. */
+static __always_inline struct scratch *scratch_of_call(void)
+{
+	struct scratch *s;
+
+	if (is_foreign_call())
+		return NULL;
+	s = scratch_of(SCRATCH_EXIT);
+	if (!s)
+		count_lost(FB_CLASS_PROCESS);
+	return s;
+}
+
 static __always_inline __u32 put_descriptor_path(struct scratch *s, __u32 at, long fd)
 {
 	struct file *file = file_at(current_task(), fd);
@@ -98,7 +131,6 @@ int BPF_PROG(handle_credentials, struct pt_regs *regs, long result)
 	struct credentials *before, now = {};
 	struct fb_kernel_call *call;
 	struct scratch *s;
-	__u32 at;
 
 	if (is_foreign_call())
 		return 0;
@@ -119,10 +151,7 @@ int BPF_PROG(handle_credentials, struct pt_regs *regs, long result)
 	call->old_euid = before->euid;
 	call->old_egid = before->egid;
 	call->old_cap_effective = before->cap_effective;
-	at = put_empty(s, CALL_STRINGS);
-	at = put_empty(s, at);
-	at = put_empty(s, at);
-	end_call(s, at);
+	end_bare_call(s);
 out:
 	bpf_map_delete_elem(&credentials_before, &id);
 	return 0;
@@ -154,26 +183,18 @@ int BPF_PROG(handle_kernel_call, struct pt_regs *regs, long result)
 {
 	long number = NUMBER_OF(regs);
 	struct fb_kernel_call *call;
-	struct scratch *s;
+	struct scratch *s = scratch_of_call();
 	__u32 at = CALL_STRINGS;
 
-	if (is_foreign_call())
+	if (!s)
 		return 0;
-	s = scratch_of(SCRATCH_EXIT);
-	if (!s) {
-		count_lost(FB_CLASS_PROCESS);
-		return 0;
-	}
 	call = call_of(s);
 	switch (number) {
 	case FB_NR_memfd_create:
 		if (result < 0 || !begin_call(s, FB_MEMFD_CREATE, result))
 			return 0;
 		call->args[0] = ARG1(regs);
-		at = put_user_string(s, at, (void *)ARG0(regs), FB_TEXT_MAX);
-		at = put_empty(s, at);
-		at = put_empty(s, at);
-		return end_call(s, at);
+		return end_named_call(s, ARG0(regs));
 	case FB_NR_ptrace:
 		if (ARG0(regs) != PTRACE_TRACEME && ARG0(regs) != PTRACE_ATTACH && ARG0(regs) != PTRACE_SEIZE)
 			return 0;
@@ -183,7 +204,7 @@ int BPF_PROG(handle_kernel_call, struct pt_regs *regs, long result)
 		call->args[1] = (__u32)ARG1(regs);
 		if (ARG0(regs) != PTRACE_TRACEME)
 			name_target(s, (__u32)ARG1(regs));
-		break;
+		return end_bare_call(s);
 	case FB_NR_process_vm_writev: {
 		struct written pair = { .from = bpf_get_current_pid_tgid() >> 32, .to = (__u32)ARG0(regs) };
 		__u8 yes = 1;
@@ -195,7 +216,7 @@ int BPF_PROG(handle_kernel_call, struct pt_regs *regs, long result)
 		call->args[0] = result;
 		call->args[1] = (__u32)ARG0(regs);
 		name_target(s, (__u32)ARG0(regs));
-		break;
+		return end_bare_call(s);
 	}
 	case FB_NR_init_module:
 	case FB_NR_finit_module:
@@ -209,10 +230,7 @@ int BPF_PROG(handle_kernel_call, struct pt_regs *regs, long result)
 		if (!begin_call(s, FB_MODULE_UNLOAD, result))
 			return 0;
 		call->args[0] = ARG1(regs);
-		at = put_user_string(s, at, (void *)ARG0(regs), FB_TEXT_MAX);
-		at = put_empty(s, at);
-		at = put_empty(s, at);
-		return end_call(s, at);
+		return end_named_call(s, ARG0(regs));
 	case FB_NR_bpf: {
 		struct attr_of_load attr = {};
 		__u32 stored;
@@ -245,14 +263,9 @@ int BPF_PROG(handle_kernel_call, struct pt_regs *regs, long result)
 		if (result < 0 || !(ARG0(regs) & 0x7e020080) || !begin_call(s, FB_UNSHARE, result))
 			return 0;
 		call->args[0] = ARG0(regs);
-		break;
-	default:
-		return 0;
+		return end_bare_call(s);
 	}
-	at = put_empty(s, at);
-	at = put_empty(s, at);
-	at = put_empty(s, at);
-	return end_call(s, at);
+	return 0;
 }
 
 SEC("tp_btf/sys_exit")
@@ -260,16 +273,11 @@ int BPF_PROG(handle_mount, struct pt_regs *regs, long result)
 {
 	long number = NUMBER_OF(regs);
 	struct fb_kernel_call *call;
-	struct scratch *s;
+	struct scratch *s = result == 0 ? scratch_of_call() : NULL;
 	__u32 at = CALL_STRINGS;
 
-	if (result != 0 || is_foreign_call())
+	if (!s)
 		return 0;
-	s = scratch_of(SCRATCH_EXIT);
-	if (!s) {
-		count_lost(FB_CLASS_PROCESS);
-		return 0;
-	}
 	call = call_of(s);
 	switch (number) {
 	case FB_NR_mount:

@@ -1,5 +1,5 @@
 /* What the kernel sensor writes: every byte of every record, once. The programs in the kernel, the process that forwards and the
- * decoder (agent/src/collectors/kernel/sensor-records.ts) follow this file.
+ * decoder (agent/src/collectors/kernel/decode-record.ts) follow this file.
  *
  * Output (stdout): frames. A frame is a u32 length, then so many bytes: one record. All numbers are little endian. A record is
  *   struct fb_header (160 bytes), the fixed body of its kind, the strings of its kind in the order given here.
