@@ -1,6 +1,7 @@
 /** The agent of this very machine for `firebreak up --with-agent`: a process of its own, under a ceiling that lets it look and nothing more. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,6 +16,8 @@ import { safeText } from './terminal-text.ts'
 
 const AGENT_MAIN = fileURLToPath(new URL('../../../agent/src/main.ts', import.meta.url))
 const BUILD_SENSOR = fileURLToPath(new URL('../../../agent/sensor/build-sensor.ts', import.meta.url))
+/** Where the package of the agent puts it, and its configuration looks when nothing else is said. */
+const INSTALLED_SENSOR = '/usr/lib/firebreak-agent/firebreak-sensor'
 const STOP_MS = 15_000
 const JOIN_LIFE_S = 300
 /** unix(7): a socket path holds 107 bytes. */
@@ -24,6 +27,8 @@ export interface LocalAgent {
   readonly agentId: string
   readonly ceilingPath: string
   readonly logPath: string
+  /** Why it polls instead of being told by the kernel, and what to do about it. */
+  readonly polls: string | undefined
   /** Ends the agent and waits for it. */
   stop(): Promise<void>
 }
@@ -49,7 +54,8 @@ export async function startLocalAgent({
   const logPath = join(dir, 'agent.log')
   const pidPath = join(dir, 'agent.pid')
   writeFileSync(ceilingPath, CEILING, { mode: 0o600 })
-  writeFileSync(configPath, agentConfig(dir, url, ceilingPath, await provideSensor()), { mode: 0o600 })
+  const sensor = await provideSensor()
+  writeFileSync(configPath, agentConfig(dir, url, ceilingPath, sensor.path), { mode: 0o600 })
   await endLeftOver(pidPath, configPath)
 
   const known = enrolmentIn(dir)
@@ -76,6 +82,7 @@ export async function startLocalAgent({
     agentId,
     ceilingPath,
     logPath,
+    polls: sensor.polls,
     async stop() {
       stopping = true
       await end(child)
@@ -89,15 +96,18 @@ observe_only: true
 allowed: []
 `
 
-/** Path of the kernel sensor, built when its compilers are here; undefined: the agent polls, and its status says why. */
-async function provideSensor(): Promise<string | undefined> {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return undefined
-  const build = spawn(process.execPath, [BUILD_SENSOR], { stdio: ['ignore', 'pipe', 'ignore'] })
-  let path = ''
-  build.stdout.on('data', (chunk: Buffer) => {
-    path += chunk.toString('utf8')
-  })
-  return (await exitOf(build)) === 0 ? path.trim() : undefined
+/** Path of the kernel sensor, built when its compilers are here, or why the agent polls. Neither: it has one of its own. */
+async function provideSensor(): Promise<{ readonly path?: string; readonly polls?: string }> {
+  if (process.platform !== 'linux') return { polls: `the kernel sensor is for Linux, not for ${process.platform}` }
+  if (process.getuid?.() !== 0) return { polls: 'the kernel sensor needs root; start it as root' }
+  const build = spawn(process.execPath, [BUILD_SENSOR], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let [path, why] = ['', '']
+  build.stdout.on('data', (chunk: Buffer) => (path += chunk.toString('utf8')))
+  build.stderr.on('data', (chunk: Buffer) => (why += chunk.toString('utf8')))
+  const [code] = (await once(build, 'close')) as [number | null]
+  if (code === 0) return { path: path.trim() }
+  if (existsSync(INSTALLED_SENSOR)) return {}
+  return { polls: safeText(why.trim().split('\n')[0] ?? '').slice(0, 300) || 'the kernel sensor cannot be built' }
 }
 
 function agentConfig(dir: string, url: string, ceilingPath: string, sensor: string | undefined): string {

@@ -27,8 +27,9 @@ interface Up {
   readonly ended: Promise<number | null>
 }
 
-function up(): Up {
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FIREBREAK_')))
+function up(changes: Readonly<Record<string, string>> = {}): Up {
+  const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FIREBREAK_')))
+  const env = { ...own, ...changes }
   const child = spawn(process.execPath, [MAIN, 'up', '--with-agent'], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
   children.push(child)
   let text = ''
@@ -109,8 +110,14 @@ describe.skipIf(process.platform !== 'linux')('firebreak up --with-agent', () =>
     second.child.kill('SIGKILL')
     await second.ended
     expect(isAlive(left)).toBe(true)
-    const third = up()
+    // A machine without the compilers of the kernel sensor: what is missed for it, and what to install.
+    const third = up({ PATH: join(cwd, 'nowhere') })
     await until('the banner', third, () => (third.text().includes('Firebreak is up.') ? true : undefined))
+    expect(third.text()).toMatch(
+      process.getuid?.() === 0
+        ? /^ {2}polling {4}short-lived processes .* cannot be built without .*; on Debian: apt-get install clang-14 bpftool gcc/m
+        : /^ {2}polling {4}short-lived processes .* needs root/m,
+    )
     expect(isAlive(left)).toBe(false)
     expect(agentPid()).not.toBe(left)
     third.child.kill('SIGTERM')

@@ -156,6 +156,9 @@ function banner(io: Io, config: Config, started: Started, agent: LocalAgent | un
       ? []
       : [
           line('this host', agent.agentId, `observed only: containment is refused here by ${agent.ceilingPath}`),
+          ...(agent.polls === undefined
+            ? []
+            : [line('polling', `short-lived processes and connections can be missed: ${agent.polls}`)]),
           line('logs', `${join(config.state_dir, 'controller.log')}, ${agent.logPath}`),
         ]),
     ...started.advice.map((advice) => line('note', advice)),
