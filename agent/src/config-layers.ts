@@ -1,5 +1,6 @@
 /** Layers of settings over a TypeBox schema: YAML with line numbers, environment, flags. An unknown key is an error that names the nearest one. */
 import { readFileSync } from 'node:fs'
+import { nearestWord } from '@firebreak/shared/nearest-word.ts'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import type { TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
@@ -115,30 +116,10 @@ function findUnknown(
       findUnknown(member, known, dotted, where, problems)
       continue
     }
-    const nearest = nearestName(name, Object.keys(members))
+    const nearest = nearestWord(name, Object.keys(members))
     const hint = nearest === undefined ? `known are ${Object.keys(members).join(', ')}` : `did you mean ${nearest}?`
     problems.push({ where: where(dotted), what: `there is no setting ${dotted}; ${hint}` })
   }
-}
-
-function nearestName(wrong: string, names: readonly string[]): string | undefined {
-  const scored = names.map((name) => ({ name, cost: editDistance(wrong, name) })).sort((a, b) => a.cost - b.cost)
-  const best = scored[0]
-  return best && best.cost <= Math.max(2, Math.ceil(wrong.length / 2)) ? best.name : undefined
-}
-
-/** Levenshtein distance, by the row. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++)
-      next.push(
-        Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)),
-      )
-    row = next
-  }
-  return row[b.length] ?? 0
 }
 
 function notePlaces(node: unknown, path: string, places: Map<string, string>, at: (offset: number) => string): void {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { TSchema } from 'typebox'
 import { isMap, isScalar, LineCounter, type Node, type Pair, parseDocument } from 'yaml'
 import { reasonOf } from '@firebreak/shared/result.ts'
-import { nearestWord } from './nearest-word.ts'
+import { nearestWord } from '@firebreak/shared/nearest-word.ts'
 
 const MAX_FILE_BYTES = 1024 * 1024
 

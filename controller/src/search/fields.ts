@@ -5,7 +5,7 @@
 import { Event } from '@firebreak/shared/events/event.ts'
 import type { TSchema } from 'typebox'
 import { EVENT_COLUMNS } from '../store/telemetry/event-columns.ts'
-import { nearestWord } from '../nearest-word.ts'
+import { nearestWord } from '@firebreak/shared/nearest-word.ts'
 
 export const FIELD_TYPES = ['keyword', 'text', 'number', 'ip', 'date', 'boolean', 'id'] as const
 export type FieldType = (typeof FIELD_TYPES)[number]
