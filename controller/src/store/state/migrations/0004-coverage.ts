@@ -1,0 +1,62 @@
+/** Where events come from, windows of blindness, ends of epochs, differences of the books. */
+import type { Kysely } from 'kysely'
+
+export async function coverage({ schema }: Kysely<unknown>): Promise<void> {
+  await schema.alterTable('streams').addColumn('chain', 'bigint').execute()
+  await schema.alterTable('streams').addColumn('moved', 'bigint').execute()
+  await schema.alterTable('gaps').addColumn('first_at', 'text').execute()
+  await schema.alterTable('gaps').addColumn('last_at', 'text').execute()
+  await schema
+    .alterTable('hosts')
+    .addColumn('sources', 'text', (c) => c.notNull().defaultTo('[]'))
+    .execute()
+  await schema.alterTable('hosts').addColumn('run', 'text').execute()
+  await schema.alterTable('hosts').addColumn('said_at', 'text').execute()
+  await schema
+    .createTable('coverage_windows')
+    .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+    .addColumn('agent_id', 'text', (c) => c.notNull().references('hosts.agent_id'))
+    .addColumn('class', 'text', (c) => c.notNull())
+    .addColumn('source', 'text', (c) => c.notNull())
+    .addColumn('quality', 'text', (c) => c.notNull())
+    .addColumn('reason', 'text')
+    .addColumn('why', 'text')
+    .addColumn('from_at', 'text', (c) => c.notNull())
+    .addColumn('to_at', 'text')
+    .addColumn('events', 'bigint', (c) => c.notNull())
+    .execute()
+  await schema
+    .createIndex('coverage_by_host')
+    .on('coverage_windows')
+    .columns(['agent_id', 'class', 'reason', 'from_at'])
+    .execute()
+  await schema.createIndex('coverage_by_class').on('coverage_windows').columns(['class', 'to_at']).execute()
+  await schema
+    .createTable('epoch_ends')
+    .addColumn('agent_id', 'text', (c) => c.notNull().references('hosts.agent_id'))
+    .addColumn('epoch', 'text', (c) => c.notNull())
+    .addColumn('into_epoch', 'text', (c) => c.notNull())
+    .addColumn('why', 'text', (c) => c.notNull())
+    .addColumn('at', 'text', (c) => c.notNull())
+    .addColumn('recorded_at', 'text', (c) => c.notNull())
+    .addPrimaryKeyConstraint('epoch_ends_key', ['agent_id', 'epoch', 'into_epoch'])
+    .execute()
+  await schema
+    .createTable('accounting_differences')
+    .addColumn('id', 'integer', (c) => c.primaryKey().autoIncrement())
+    .addColumn('agent_id', 'text', (c) => c.notNull().references('hosts.agent_id'))
+    .addColumn('epoch', 'text', (c) => c.notNull())
+    .addColumn('class', 'text', (c) => c.notNull())
+    .addColumn('kind', 'text', (c) => c.notNull())
+    .addColumn('events', 'bigint', (c) => c.notNull())
+    .addColumn('why', 'text', (c) => c.notNull())
+    .addColumn('opened_at', 'text', (c) => c.notNull())
+    .addColumn('closed_at', 'text')
+    .addColumn('closed_why', 'text')
+    .execute()
+  await schema
+    .createIndex('accounting_differences_open')
+    .on('accounting_differences')
+    .columns(['agent_id', 'closed_at'])
+    .execute()
+}
