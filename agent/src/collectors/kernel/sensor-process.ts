@@ -8,7 +8,8 @@ import type { Clock } from '@firebreak/shared/clock.ts'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import { type SensorConfiguration, encodeSensorConfiguration } from './sensor-configure.ts'
 import { SensorFrames } from './sensor-frames.ts'
-import { type SensorHello, type SensorRecord, decodeSensorRecord } from './sensor-records.ts'
+import { decodeSensorRecord } from './decode-record.ts'
+import type { SensorHello, SensorRecord } from './sensor-records.ts'
 
 export const STATS_MS = 2_000
 const TIMING: SensorTiming = {

@@ -3,9 +3,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { buildSensor } from '../../../sensor/build-sensor.ts'
+import { decodeSensorRecord } from './decode-record.ts'
 import { encodeSensorConfiguration, type SensorConfiguration } from './sensor-configure.ts'
 import { SensorFrames } from './sensor-frames.ts'
-import { decodeSensorRecord, SENSOR_CLASSES, type SensorRecord, type SensorStats } from './sensor-records.ts'
+import { SENSOR_CLASSES, type SensorRecord, type SensorStats } from './sensor-records.ts'
 
 export type RecordOf<K extends SensorRecord['kind']> = SensorRecord extends infer R
   ? R extends SensorRecord

@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeSensorConfiguration } from './sensor-configure.ts'
 import { SensorFrames } from './sensor-frames.ts'
-import { decodeSensorRecord, SENSOR_RECORD_MAX_BYTES } from './sensor-records.ts'
+import { decodeSensorRecord } from './decode-record.ts'
+import { SENSOR_RECORD_MAX_BYTES } from './sensor-records.ts'
 
 /** Bytes as the sensor writes them: numbers with their width, strings with their lengths. */
 class Layout {
