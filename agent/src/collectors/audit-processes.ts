@@ -5,8 +5,8 @@ import { commandLineOf } from './command-line.ts'
 import type { EmitTally } from './emit-tally.ts'
 import type { ExecutableIdentities } from './executable-identities.ts'
 import { type EventContext, basicFields, processEvent } from './process-events.ts'
-import type { ProcessEntry, ProcessTable } from './process-table.ts'
-import { type ProcessImage, type ProcessStat, ttyPathOf } from './procfs-process.ts'
+import { type ProcessEntry, type ProcessTable, metIn } from './process-table.ts'
+import type { ProcessImage, ProcessStat } from './procfs-process.ts'
 
 const TICK_MS = 10
 
@@ -60,7 +60,11 @@ export class AuditProcesses {
     const pid = event.process?.pid
     const stat = pid === undefined ? undefined : this.#table.reader.stat(pid)
     const known =
-      pid === undefined ? undefined : stat === undefined ? this.#table.get(pid) : this.#table.find(pid, stat.startTicks)
+      pid === undefined
+        ? undefined
+        : stat === undefined
+          ? this.#table.last(pid)
+          : this.#table.find(pid, stat.startTicks)
     if (known === undefined) return event
     return { ...event, process: { ...event.process, ...basicFields(known.known, this.#table.accounts) } }
   }
@@ -73,28 +77,23 @@ export class AuditProcesses {
     const ppid = stat?.ppid ?? event.process?.parent?.pid ?? 0
     const parent = this.#table.get(ppid)
     const older = parent !== undefined && parent.known.startTicks <= startTicks ? parent : undefined
-    const entry: ProcessEntry = {
-      known: {
-        pid,
-        entityId: this.#table.entityId(pid, startTicks),
-        startTicks,
-        startedAt: new Date(bootedAtMs + startTicks * TICK_MS).toISOString(),
-        ppid,
-        session: stat?.session ?? 0,
-        tty: stat === undefined ? event.process?.tty : ttyPathOf(stat.ttyNumber),
-        image: imageOf(event, undefined),
-        executable: undefined,
-        ...this.#table.lineageFor(older, ppid),
-      },
-      stack: stat?.startStack ?? '0',
-      comm: stat?.comm ?? event.process?.name ?? '',
+    const nowMs = this.#table.nowMs()
+    const entry = this.#table.entryOf({
+      session: 0,
+      tty: event.process?.tty,
+      comm: event.process?.name ?? '',
+      ...(stat === undefined ? {} : metIn(stat)),
+      pid,
+      startTicks,
+      startedAt: new Date(bootedAtMs + startTicks * TICK_MS).toISOString(),
+      ppid,
+      image: imageOf(event, undefined),
+      parent: older,
       isKernelThread: false,
       telling: 'untold',
-      firstSeenMs: this.#table.nowMs(),
-      touchedMs: this.#table.nowMs(),
-      imageOfMs: this.#table.nowMs(),
-      hasEnded: false,
-    }
+      nowMs,
+      imageOfMs: nowMs,
+    })
     this.#table.add(entry)
     return entry
   }

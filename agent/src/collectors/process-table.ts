@@ -6,7 +6,7 @@ import type { Clock } from '@firebreak/shared/clock.ts'
 import { entityPrefixOf, readBootId } from '../platform/linux/process-identity.ts'
 import { AccountNames } from './accounts.ts'
 import { type KnownProcess, type Ordinary, lineageOf } from './process-events.ts'
-import { ProcfsReader } from './procfs-process.ts'
+import { type ProcessImage, type ProcessStat, ProcfsReader, ttyPathOf } from './procfs-process.ts'
 
 /** Ended processes that are still known: a child's or a connection's record may be read after its end. */
 const MAX_ENDED = 2_048
@@ -30,6 +30,42 @@ export interface ProcessEntry {
   hasEnded: boolean
   lineage?: Lineage | undefined
 }
+
+/** A process as somebody meets it for the first time. */
+export interface Met extends Pick<ProcessEntry, 'comm' | 'telling' | 'imageOfMs'> {
+  readonly pid: number
+  readonly startTicks: number
+  readonly startedAt: string
+  readonly ppid: number
+  readonly session: number
+  readonly tty: string | undefined
+  readonly image: ProcessImage
+  readonly executable?: KnownProcess['executable']
+  /** As it is known; undefined: only its pid is. */
+  readonly parent: ProcessEntry | undefined
+  /** Left out: not known. */
+  readonly stack?: string
+  readonly isKernelThread?: boolean
+  readonly hasEnded?: boolean
+  /** Monotonic, ms. */
+  readonly nowMs: number
+  /** Left out: a source speaks of it now. */
+  readonly touchedMs?: number
+}
+
+/** What a look at /proc tells of a process that is met there. */
+export function metIn(stat: ProcessStat) {
+  return {
+    startTicks: stat.startTicks,
+    ppid: stat.ppid,
+    session: stat.session,
+    tty: ttyPathOf(stat.ttyNumber),
+    stack: stat.startStack,
+    comm: stat.comm,
+    isKernelThread: stat.isKernelThread,
+  }
+}
+
 export type Lineage = Pick<KnownProcess, 'parent' | 'parentCuts' | 'ancestors'>
 
 export interface ProcessTableDeps {
@@ -80,10 +116,33 @@ export class ProcessTable {
     return ended?.known.pid === pid && ended.known.startTicks === startTicks ? ended : undefined
   }
 
+  /** The one that has this pid, or else had it last; for sources that tell no start times. */
+  last(pid: number): ProcessEntry | undefined {
+    return this.#live.get(pid) ?? [...this.#ended.values()].findLast(({ known }) => known.pid === pid)
+  }
+
   /** Throws where there is no boot id. */
   entityId(pid: number, startTicks: number): string {
     this.#prefix ??= entityPrefixOf(readBootId(this.reader.root))
     return `${this.#prefix}-${pid}-${startTicks}`
+  }
+
+  /** Throws where there is no boot id. The table does not have it before `add`. */
+  entryOf(met: Met): ProcessEntry {
+    const { pid, startTicks, startedAt, ppid, session, tty, image, executable } = met
+    const entityId = this.entityId(pid, startTicks)
+    const lineage = this.lineageFor(met.parent, ppid)
+    return {
+      known: { pid, entityId, startTicks, startedAt, ppid, session, tty, image, executable, ...lineage },
+      stack: met.stack ?? '0',
+      comm: met.comm,
+      isKernelThread: met.isKernelThread ?? false,
+      telling: met.telling,
+      firstSeenMs: met.nowMs,
+      touchedMs: met.touchedMs ?? met.nowMs,
+      imageOfMs: met.imageOfMs,
+      hasEnded: met.hasEnded ?? false,
+    }
   }
 
   add(entry: ProcessEntry): void {

@@ -15,7 +15,7 @@ import { EmitTally } from './emit-tally.ts'
 import type { ExecutableIdentities } from './executable-identities.ts'
 import { PollLoop } from './poll-loop.ts'
 import { type EventContext, type ProcessAction, processEvent } from './process-events.ts'
-import type { ProcessEntry, ProcessTable } from './process-table.ts'
+import { type ProcessEntry, type ProcessTable, metIn } from './process-table.ts'
 import { type ProcessImage, type ProcessStat, exitCodeOf, ttyPathOf } from './procfs-process.ts'
 import type { Sources } from './sources.ts'
 
@@ -282,28 +282,17 @@ class ProcessCollector implements Collector {
     const { image, stat } = this.#imageOf(pid, seen)
     const parent = this.#parentOf(stat)
     const mayExec = !isFirst && this.#speaks && !isDead(stat) && parent !== undefined
-    const entry: ProcessEntry = {
-      known: {
-        pid,
-        entityId: this.#table.entityId(pid, stat.startTicks),
-        startTicks: stat.startTicks,
-        startedAt: new Date(bootedAtMs + stat.startTicks * TICK_MS).toISOString(),
-        ppid: stat.ppid,
-        session: stat.session,
-        tty: ttyPathOf(stat.ttyNumber),
-        image,
-        executable: undefined,
-        ...this.#table.lineageFor(parent, stat.ppid),
-      },
-      stack: stat.startStack,
-      comm: stat.comm,
-      isKernelThread: stat.isKernelThread,
+    const entry = this.#table.entryOf({
+      ...metIn(stat),
+      pid,
+      startedAt: new Date(bootedAtMs + stat.startTicks * TICK_MS).toISOString(),
+      image,
+      parent,
       telling: mayExec && !hasOtherImage(parent, stat) ? 'held' : 'told',
-      firstSeenMs: this.#nowMs,
+      nowMs: this.#nowMs,
       touchedMs: Number.NEGATIVE_INFINITY,
       imageOfMs: this.#nowMs,
-      hasEnded: false,
-    }
+    })
     this.#table.add(entry)
     if (stat.isKernelThread || entry.telling === 'held') return
     if (isDead(stat)) {

@@ -19,8 +19,8 @@ import {
   processEvent,
   userOf,
 } from '../process-events.ts'
-import type { ProcessEntry, ProcessTable } from '../process-table.ts'
-import { type ProcessImage, terminalPath, ttyPathOf } from '../procfs-process.ts'
+import { type ProcessEntry, type ProcessTable, metIn } from '../process-table.ts'
+import { type ProcessImage, terminalPath } from '../procfs-process.ts'
 import { bareImage, hasRights, imageOf, rightsOf } from './record-image.ts'
 import { type RecordTimes, isoOf, ticksOf } from './record-times.ts'
 import type { SensorActor, SensorExec, SensorExit, SensorFork } from './sensor-records.ts'
@@ -187,7 +187,7 @@ export class ProcessRecords {
       known.touchedMs = this.nowMs
       return known
     }
-    return this.#fromProc(actor.pid, startTicks, MAX_LINEAGE) ?? this.#bareEntry(actor, startTicks)
+    return this.#fromProc(actor.pid, startTicks, MAX_LINEAGE) ?? this.#bareEntry(actor)
   }
 
   /** The other party of a call, such as the one that is traced. */
@@ -231,30 +231,17 @@ export class ProcessRecords {
     parent: ProcessEntry | undefined,
     executable?: KnownProcess['executable'],
   ): ProcessEntry {
-    const startTicks = ticksOf(actor.startBoottimeNs)
     const ageMs = Number(record.boottimeNs - actor.startBoottimeNs) / 1e6
-    const entry: ProcessEntry = {
-      known: {
-        pid: actor.pid,
-        entityId: this.#table.entityId(actor.pid, startTicks),
-        startTicks,
-        startedAt: isoOf(this.#deps.times.wallMs(record.monotonicNs) - ageMs),
-        ppid: actor.ppid,
-        session: actor.session,
-        tty: ttyOf(actor),
-        image,
-        executable,
-        ...this.#table.lineageFor(parent, actor.ppid),
-      },
-      stack: '0',
-      comm: textOfBytes(actor.comm),
-      isKernelThread: false,
+    const entry = this.#table.entryOf({
+      ...metAs(actor),
+      startedAt: isoOf(this.#deps.times.wallMs(record.monotonicNs) - ageMs),
+      image,
+      executable,
+      parent,
       telling: 'untold',
-      firstSeenMs: this.nowMs,
-      touchedMs: this.nowMs,
+      nowMs: this.nowMs,
       imageOfMs: Number(record.boottimeNs) / 1e6,
-      hasEnded: false,
-    }
+    })
     this.#table.add(entry)
     return entry
   }
@@ -279,58 +266,34 @@ export class ProcessRecords {
           this.#fromProc(stat.ppid, parentStat.startTicks, depth - 1))
         : undefined
     const startedAtMs = this.#deps.times.wallMs(process.hrtime.bigint()) - this.#table.nowMs() + startTicks * TICK_MS
-    const entry: ProcessEntry = {
-      known: {
-        pid,
-        entityId: this.#table.entityId(pid, startTicks),
-        startTicks,
-        startedAt: isoOf(startedAtMs),
-        ppid: stat.ppid,
-        session: stat.session,
-        tty: ttyPathOf(stat.ttyNumber),
-        image,
-        executable: undefined,
-        ...this.#table.lineageFor(parent, stat.ppid),
-      },
-      stack: stat.startStack,
-      comm: stat.comm,
-      isKernelThread: stat.isKernelThread,
+    const entry = this.#table.entryOf({
+      ...metIn(stat),
+      pid,
+      startedAt: isoOf(startedAtMs),
+      image,
+      parent,
       telling: 'untold',
-      firstSeenMs: this.nowMs,
-      touchedMs: this.nowMs,
+      nowMs: this.nowMs,
       imageOfMs: this.#table.nowMs(),
-      hasEnded: false,
-    }
+    })
     this.#table.add(entry)
     return entry
   }
 
-  #bareEntry(actor: SensorActor, startTicks: number): ProcessEntry {
+  #bareEntry(actor: SensorActor): ProcessEntry {
     const startedAtMs =
       this.#deps.times.wallMs(process.hrtime.bigint()) - this.#table.nowMs() + Number(actor.startBoottimeNs) / 1e6
     const parent = this.#table.find(actor.ppid, ticksOf(actor.parentStartBoottimeNs))
-    return {
-      known: {
-        pid: actor.pid,
-        entityId: this.#table.entityId(actor.pid, startTicks),
-        startTicks,
-        startedAt: isoOf(startedAtMs),
-        ppid: actor.ppid,
-        session: actor.session,
-        tty: ttyOf(actor),
-        image: bareImage(actor),
-        executable: undefined,
-        ...this.#table.lineageFor(parent, actor.ppid),
-      },
-      stack: '0',
-      comm: textOfBytes(actor.comm),
-      isKernelThread: false,
+    return this.#table.entryOf({
+      ...metAs(actor),
+      startedAt: isoOf(startedAtMs),
+      image: bareImage(actor),
+      parent,
       telling: 'told',
-      firstSeenMs: this.nowMs,
-      touchedMs: this.nowMs,
+      nowMs: this.nowMs,
       imageOfMs: 0,
       hasEnded: true,
-    }
+    })
   }
 
   #wholeCommandLine(pid: number, startTicks: number): CommandLine | undefined {
@@ -366,6 +329,18 @@ function isSameImage(a: ProcessImage, b: ProcessImage): boolean {
   return a.executable === b.executable && a.commandLine?.text === b.commandLine?.text
 }
 
-function ttyOf(actor: SensorActor): string | undefined {
-  return actor.tty === 0 ? undefined : terminalPath(actor.tty >>> 20, actor.tty & 0xf_ffff)
+/** What every record tells of a process that is met in it. */
+function metAs(actor: SensorActor) {
+  return {
+    pid: actor.pid,
+    startTicks: ticksOf(actor.startBoottimeNs),
+    ppid: actor.ppid,
+    session: actor.session,
+    tty: ttyOf(actor),
+    comm: textOfBytes(actor.comm),
+  }
+}
+
+function ttyOf({ tty }: SensorActor): string | undefined {
+  return tty === 0 ? undefined : terminalPath(tty >>> 20, tty & 0xf_ffff)
 }
