@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { type RunningSensor, noSensor, startSensor } from '@firebreak/agent/src/collectors/kernel/sensor.fixture.ts'
 import { buildStorm } from '@firebreak/agent/sensor/testing/build-storm.ts'
-import { AuditRules, noAudit } from './audit-rules.ts'
+import { AuditDaemon, noAudit } from '@firebreak/agent/src/collectors/audit-daemon.fixture.ts'
 import { type Bench, percentile } from './bench.ts'
 
 const run = promisify(execFile)
@@ -139,7 +139,7 @@ async function addedTimes(folder: string, rounds: number, say: Say) {
   const taken = new Map<string, number[]>()
   let lost = 0
   try {
-    await using rules = new AuditRules(folder)
+    await using rules = new AuditDaemon(auditRules(folder))
     for (let round = 0; round < rounds; round++) {
       say(`added times, round ${round + 1} of ${rounds} ...`)
       for (const turn of TURNS) {
@@ -184,4 +184,23 @@ async function costOf(cost: Cost, folder: string, unwatched: string): Promise<nu
   }[cost]
   const { stdout } = await run(buildStorm(), args)
   return Number(stdout)
+}
+
+/** What the sensor tells of these calls, as audit rules. `watched`: a folder. */
+function auditRules(watched: string): readonly (readonly string[])[] {
+  const key = ['-k', 'firebreak-bench']
+  return [
+    ['always,exit', '-F', 'arch=b64', '-S', 'execve,execveat', ...key],
+    [
+      'always,exit',
+      '-F',
+      'arch=b64',
+      '-S',
+      'ptrace,memfd_create,mount,umount2,setns,unshare,init_module,finit_module',
+      ...key,
+    ],
+    ['always,exit', '-F', 'arch=b64', '-S', 'setuid,setgid,setreuid,setregid,setresuid,setresgid,capset', ...key],
+    ['always,exit', '-F', 'arch=b64', '-S', 'connect,accept,accept4,listen', ...key],
+    ['always,exit', '-F', `dir=${watched}`, '-F', 'perm=wa', ...key],
+  ]
 }

@@ -1,7 +1,9 @@
-import { appendFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { appendFileSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { systemClock } from '@firebreak/shared/clock.ts'
 import { afterEach, describe, expect, it } from 'vitest'
+import { AuditDaemon, noAudit } from './audit-daemon.fixture.ts'
 import { createAuditCollector } from './audit.ts'
 import { RecordedEmit, waitFor } from './collector.fake.ts'
 import { describeCollector } from './collector.contract.ts'
@@ -48,7 +50,12 @@ afterEach(async () => {
 
 function make(
   fake: FakeProcfs,
-  changes: { readonly enabled?: boolean; readonly sources?: Sources; readonly hostName?: string } = {},
+  changes: {
+    readonly logPath?: string
+    readonly enabled?: boolean
+    readonly sources?: Sources
+    readonly hostName?: string
+  } = {},
 ) {
   const table = new ProcessTable({ clock: systemClock, procRoot: fake.procRoot, root: fake.root })
   const sources = changes.sources ?? new Sources(systemClock)
@@ -61,12 +68,12 @@ function make(
       clock: systemClock,
       hostName: changes.hostName ?? 'web-1',
       platform: 'linux',
-      root: fake.root,
+      root: changes.logPath === undefined ? fake.root : '/',
       table,
       executables,
       sources,
     },
-    { enabled: changes.enabled ?? true, log_path: `/${LOG}`, interval_ms: 30 },
+    { enabled: changes.enabled ?? true, log_path: changes.logPath ?? `/${LOG}`, interval_ms: 30 },
   )
   return { collector, sources, table }
 }
@@ -181,6 +188,46 @@ describe('the audit log', () => {
     expect(await collector.canRun()).toEqual({ ok: true, value: undefined })
   })
 })
+
+const noDaemon = noAudit()
+
+describe.skipIf(noDaemon)(
+  `what the kernel records and auditd writes${noDaemon ? ` (skipped: ${noDaemon})` : ''}`,
+  () => {
+    it('is told with program, arguments of any bytes, account and connections', async () => {
+      const ours = ['-F', `ppid=${process.pid}`, '-k', 'firebreak-test']
+      await using daemon = new AuditDaemon([
+        ['always,exit', '-F', 'arch=b64', '-S', 'execve', ...ours],
+        ['always,exit', '-F', 'arch=b64', '-S', 'connect', '-F', 'a2=16', ...ours],
+      ])
+      await daemon.on()
+      spawnSync('true')
+      await waitFor('the log', () => readFileSync(daemon.logPath, 'latin1').includes('type=EXECVE'))
+      const fake = new FakeProcfs()
+      fake.write('etc/passwd', 'root:x:0:0::/root:/bin/sh\n')
+      const { collector } = make(fake, { logPath: daemon.logPath })
+      opened.push({ collector, fake })
+      expect(await collector.canRun()).toEqual({ ok: true, value: undefined })
+      const emit = new RecordedEmit()
+      await collector.start(emit)
+      const program = 'use Socket; socket S, PF_INET, SOCK_STREAM, 0; connect S, sockaddr_in(9, inet_aton("127.0.0.7"))'
+      const child = spawnSync('sh', ['-c', `exec perl -e '${program}' "$(printf 'a\\nb\\377')" ''`])
+      const started = await emit.find('the start', ({ process: one }) => one?.pid === child.pid && one.name === 'perl')
+      expect(started).toMatchObject({
+        event: { type: ['start'], provider: 'auditd' },
+        process: { args: ['perl', '-e', program, 'a\nb\\xff', ''], parent: { pid: process.pid } },
+        user: { id: '0' },
+      })
+      const tried = await emit.find('the connection', ({ destination }) => destination?.port === 9)
+      expect(tried).toMatchObject({
+        event: { action: 'connection-attempted', outcome: 'failure' },
+        destination: { ip: '127.0.0.7' },
+        process: { pid: child.pid, name: 'perl', entity_id: started.process?.entity_id },
+      })
+      expect(daemon.lost()).toBe(0)
+    })
+  },
+)
 
 describeCollector('the audit log', {
   running() {

@@ -1,4 +1,4 @@
-/** The audit subsystem with rules of our own and Debian's auditd reading it, for as long as a comparison takes. */
+/** The audit subsystem of this machine with rules of our own and Debian's auditd reading it, for as long as it is used. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -6,26 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** What the sensor tells of these calls, as audit rules. `watched`: a folder. */
-function rulesFor(watched: string): readonly (readonly string[])[] {
-  const key = ['-k', 'firebreak-bench']
-  return [
-    ['always,exit', '-F', 'arch=b64', '-S', 'execve,execveat', ...key],
-    [
-      'always,exit',
-      '-F',
-      'arch=b64',
-      '-S',
-      'ptrace,memfd_create,mount,umount2,setns,unshare,init_module,finit_module',
-      ...key,
-    ],
-    ['always,exit', '-F', 'arch=b64', '-S', 'setuid,setgid,setreuid,setregid,setresuid,setresgid,capset', ...key],
-    ['always,exit', '-F', 'arch=b64', '-S', 'connect,accept,accept4,listen', ...key],
-    ['always,exit', '-F', `dir=${watched}`, '-F', 'perm=wa', ...key],
-  ]
-}
-
-/** Why audit cannot be compared with here; undefined when it can. Nobody else's rules are touched. */
+/** Why audit cannot be used here; undefined when it can. Nobody else's rules are touched. */
 export function noAudit(): string | undefined {
   const status = spawnSync('auditctl', ['-s'], { encoding: 'utf8' })
   if (status.error) return 'auditctl is not installed (Debian package auditd)'
@@ -36,21 +17,22 @@ export function noAudit(): string | undefined {
   return rules === 'No rules' ? undefined : 'this machine has audit rules of its own'
 }
 
-export class AuditRules implements AsyncDisposable {
+export class AuditDaemon implements AsyncDisposable {
   readonly #rules: readonly (readonly string[])[]
-  readonly #folder = mkdtempSync(join(tmpdir(), 'fb-bench-audit-'))
+  readonly #folder = mkdtempSync(join(tmpdir(), 'fb-audit-'))
   readonly #wasEnabled = /^enabled 1$/m.test(spawnSync('auditctl', ['-s'], { encoding: 'utf8' }).stdout)
   #daemon: ChildProcess | undefined
 
-  constructor(watched: string) {
-    this.#rules = rulesFor(watched)
+  /** Each as auditctl(8) takes it after -a. */
+  constructor(rules: readonly (readonly string[])[]) {
+    this.#rules = rules
     mkdirSync(join(this.#folder, 'plugins.d'))
     writeFileSync(
       join(this.#folder, 'auditd.conf'),
       [
         'local_events = yes',
         'write_logs = yes',
-        `log_file = ${join(this.#folder, 'audit.log')}`,
+        `log_file = ${this.logPath}`,
         'log_format = RAW',
         'flush = INCREMENTAL_ASYNC',
         'freq = 50',
@@ -67,6 +49,10 @@ export class AuditRules implements AsyncDisposable {
       ].join('\n'),
       { mode: 0o600 },
     )
+  }
+
+  get logPath(): string {
+    return join(this.#folder, 'audit.log')
   }
 
   async on(): Promise<void> {
