@@ -10,39 +10,52 @@ const FORMAT = String.raw`%{NAME}\t%{EPOCHNUM}\t%{VERSION}-%{RELEASE}\n[%{FILENA
 const DIGEST_BY_LENGTH: Readonly<Record<number, keyof FileDigestPair>> = { 32: 'md5', 64: 'sha256' }
 
 export class RpmOwners implements PackageOwners {
-  readonly #root: string
+  readonly #where: readonly string[]
 
-  constructor(root: string) {
-    this.#root = root
+  /** `database`: its folder below `root`, named because where rpm looks by itself differs by distribution and by HOME. */
+  constructor(root: string, database: string) {
+    this.#where = ['--dbpath', `/${database}`, ...(root === '/' ? [] : ['--root', root])]
   }
 
   async of(path: string, digests: FileDigestPair): Promise<PackageFields> {
     try {
-      const { stdout } = await run('rpm', [...this.#where(), '-q', '-f', '--queryformat', FORMAT, '--', path], {
+      const { stdout } = await run('rpm', [...this.#where, '-q', '-f', '--queryformat', FORMAT, '--', path], {
         ...OPTIONS,
         env: { PATH: process.env.PATH, LC_ALL: 'C', HOME: '/nonexistent' },
       })
       return judge(stdout, path, digests)
     } catch (error) {
-      // Status 1 with this sentence is rpm's answer.
-      const said = (error as { stdout?: unknown }).stdout
-      return typeof said === 'string' && said.includes('is not owned by any package')
-        ? { status: 'unowned' }
-        : { status: 'unknown' }
+      return isUnowned(error) ? { status: 'unowned' } : { status: 'unknown' }
     }
   }
+}
 
-  #where(): string[] {
-    return this.#root === '/' ? [] : ['--root', this.#root]
-  }
+/**
+ * Status 1 with one of these sentences is rpm's answer; the second one is it for a path that only exists below another root, or not any
+ * more. A database that cannot be read has a line of its own.
+ */
+function isUnowned(error: unknown): boolean {
+  const { code, stdout, stderr } = error as { code?: unknown; stdout?: unknown; stderr?: unknown }
+  if (code !== 1) return false
+  if (typeof stdout === 'string' && stdout.includes('is not owned by any package')) return true
+  return typeof stderr === 'string' && /^error: file .*: No such file or directory\n$/.test(stderr)
 }
 
 function judge(answer: string, path: string, digests: FileDigestPair): PackageFields {
   const [head = '', ...files] = answer.split('\n')
   const [name, epoch, version] = head.split('\t')
   if (!name || !version) return { status: 'unknown' }
-  const shipped = files.find((line) => line.startsWith(`${path}\t`))?.slice(path.length + 1)
+  const shipped = shippedDigest(files, path)
   const kind = DIGEST_BY_LENGTH[shipped?.length ?? 0]
   const status = kind === undefined ? 'unknown' : digests[kind] === shipped ? 'intact' : 'modified'
   return { name, version: epoch === undefined || epoch === '0' ? version : `${epoch}:${version}`, type: 'rpm', status }
+}
+
+/** Packages may still list a file by its name of before /bin and /usr/bin became one. */
+function shippedDigest(files: readonly string[], path: string): string | undefined {
+  for (const name of [path, path.replace(/^\/usr(?=\/(?:bin|sbin|lib|lib64)\/)/, '')]) {
+    const line = files.find((file) => file.startsWith(`${name}\t`))
+    if (line !== undefined) return line.slice(name.length + 1)
+  }
+  return undefined
 }

@@ -36,22 +36,28 @@ export class WatchedHost implements AsyncDisposable {
     sensor,
     timing,
     take,
+    watched = [],
+    root,
   }: {
     readonly sensor?: string | undefined
     readonly timing?: Partial<SensorTiming> | undefined
     /** Takes the events instead of keeping them. */
     readonly take?: ((event: Event) => void) | undefined
+    /** Folders besides its own. */
+    readonly watched?: readonly string[] | undefined
+    /** Where accounts and packages are looked up. */
+    readonly root?: string | undefined
   } = {}) {
     this.#keeps = take === undefined
     const kernel = { sensor: sensor ?? sensorPath() }
     const config = Value.Default(CollectorsConfig, {
       kernel,
-      file: { paths: [this.folder] },
+      file: { paths: [this.folder, ...watched] },
       logins: { enabled: false },
       inventory: { enabled: false },
     })
     if (!Value.Check(CollectorsConfig, config)) throw new Error('the fixture has a wrong configuration')
-    const deps = { clock: systemClock, sources: this.#sources, hostName: 'contract-host' }
+    const deps = { clock: systemClock, sources: this.#sources, hostName: 'contract-host', ...(root ? { root } : {}) }
     const collectors = createCollectors(timing ? { ...deps, sensorTiming: timing } : deps, config)
     const emit = {
       event: (event: Event) => (take ? take(event) : this.emit.event(event)),
