@@ -7,6 +7,7 @@ import { ingestKillBench } from './ingest-kill.ts'
 import { latencyBench } from './latency.ts'
 import { searchBench } from './search.ts'
 import { sensorBench } from './sensor.ts'
+import { sensorBurstBench } from './sensor-burst.ts'
 import { sigma as sigmaBench } from './sigma.ts'
 
 export const benches: readonly Bench[] = [
@@ -18,5 +19,6 @@ export const benches: readonly Bench[] = [
   ingestKillBench,
   searchBench,
   sensorBench,
+  sensorBurstBench,
   sigmaBench,
 ]

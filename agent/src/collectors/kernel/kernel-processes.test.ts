@@ -1,7 +1,7 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { copyFileSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readFileSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { entityIdOf, readBootId, readProcessIdentity } from '../../platform/linux/process-identity.ts'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -82,49 +82,6 @@ describe.skipIf(why)(`processes over the sensor${why ? ` (skipped: ${why})` : ''
     )
     expect(grandchild.process?.name).toBe('sleep')
     expect(grandchild.process?.ancestors?.map((one) => one.pid).slice(0, 2)).toEqual([pid, process.pid])
-  })
-
-  it('keeps names of any bytes: newlines as they are, what is no UTF-8 as escapes', async () => {
-    const program = join(host.folder, 'a\nb')
-    copyFileSync('/bin/true', program)
-    execFileSync('chmod', ['755', program])
-    const bytes = Buffer.from([0x66, 0xff, 0xfe, 0x67])
-    writeFileSync(
-      join(host.folder, 'run'),
-      Buffer.concat([Buffer.from(`#!/bin/sh\nexec "./a\nb" '`), bytes, Buffer.from(`' 'x\ny'\n`)]),
-    )
-    const pid = await ran('/bin/sh', ['run'])
-    await host.action(pid, 'process-ended')
-    const exec = host.of(pid, 'exec').at(-1)
-    expect(exec?.process).toMatchObject({
-      executable: realpathSync(program),
-      name: 'a\nb',
-      args: ['./a\nb', 'f\\xff\\xfeg', 'x\ny'],
-    })
-  })
-
-  it('tells a command line of a megabyte with its whole length, and its digest while the process lives', async () => {
-    const args = ['-c', 'sleep 2', ...Array.from({ length: 10 }, (_, n) => String(n).repeat(110_000))]
-    const child = spawn('/bin/sh', args, { stdio: 'ignore' })
-    const whole = ['/bin/sh', ...args].join(' ')
-    const started = await host.action(child.pid ?? 0, 'process-started')
-    child.kill()
-    expect(started.process?.args_count).toBe(args.length + 1)
-    expect(started.process?.command_line).toBe(whole.slice(0, 32_768))
-    expect(started.firebreak?.truncated?.find(({ field }) => field === 'process.command_line')).toEqual({
-      field: 'process.command_line',
-      bytes: whole.length,
-      sha256: createHash('sha256').update(whole).digest('hex'),
-    })
-  })
-
-  it('tells the length of a command line whose process is gone', async () => {
-    const args = Array.from({ length: 10 }, (_, n) => String(n).repeat(110_000))
-    const pid = await ran('/bin/true', args)
-    const started = await host.action(pid, 'process-started')
-    const cut = started.firebreak?.truncated?.find(({ field }) => field === 'process.command_line')
-    expect(cut?.bytes).toBeGreaterThanOrEqual(['/bin/true', ...args].join(' ').length)
-    expect(started.process?.args_count).toBe(11)
   })
 
   it('tells the digest and the package of a program, with its start or right after it', async () => {
