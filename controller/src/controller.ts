@@ -123,7 +123,7 @@ async function wire(
   const reader = createBatchReader(log, config.ingest.reader_threads)
   closing.push(() => reader.stop())
   const held = new HeldBatches(config.ingest)
-  const setAside = createSetAside({ state, clock, log, metrics: ingestFigures })
+  const setAside = createSetAside({ state, clock, log, metrics: ingestFigures, raise: (alarm) => raise(alarm) })
   const reading = { state, held, reader, setAside }
   const feed = createFeed(reading)
   const mover = new Mover({ ...reading, telemetry, clock, log, metrics: ingestFigures }, config.ingest)

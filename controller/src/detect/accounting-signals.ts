@@ -5,6 +5,7 @@ import type { Severity, Signal } from '../triage/index.ts'
 
 export const ACCOUNTING_KINDS = [
   'unaccounted_events',
+  'events_damaged',
   'host_cloned',
   'host_reverted',
   'missing_receipt',
@@ -31,6 +32,13 @@ const CARDS: Readonly<Record<AccountingKind, Card>> = {
     level: 'medium',
     techniques: ['T1562.006'],
     tactics: ['defense-evasion'],
+  },
+  events_damaged: {
+    ruleId: 'accounting.events_damaged',
+    title: 'Events that were acknowledged cannot be read any more',
+    level: 'medium',
+    techniques: ['T1565.001'],
+    tactics: ['impact'],
   },
   host_cloned: {
     ruleId: 'host.cloned',

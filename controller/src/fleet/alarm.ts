@@ -3,6 +3,7 @@ import type { AgentId } from '@firebreak/shared/ids.ts'
 /** What the controller itself notices about a host: not what the host tells, but that its story does not add up. */
 export const ALARM_KINDS = [
   'unaccounted_events',
+  'events_damaged',
   'host_cloned',
   'host_reverted',
   'missing_receipt',

@@ -7,6 +7,7 @@ import type { AgentId } from '@firebreak/shared/ids.ts'
 import { decodeFrame, encodeBatch, type Gap, type SealedBatch } from '@firebreak/shared/wire/frame.ts'
 import { Registry } from 'prom-client'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Alarm } from '../fleet/index.ts'
 import { createMemoryBus } from '../store/bus/memory-bus.ts'
 import { openStateStore } from '../store/state/sqlite-store.ts'
 import type { StateStore } from '../store/state/state-store.ts'
@@ -31,6 +32,7 @@ let mover: Mover
 let inserted: { readonly token: string; readonly seqs: readonly number[] }[]
 let telemetryFails: 'before' | 'after' | undefined
 let metrics: IngestMetrics
+let alarms: Alarm[]
 let epoch: string
 
 beforeAll(() => {
@@ -84,14 +86,23 @@ function restart(backlog = 1_000): void {
   const telemetry = {
     async insert(token: string, events: readonly EventLine[]) {
       if (telemetryFails === 'before') throw new Error('the telemetry store is away')
-      inserted.push({ token, seqs: events.map(({ seq }) => seq) })
+      inserted.push({ token, seqs: events.flatMap(({ seq, seqs }) => seqs ?? [seq]) })
       if (telemetryFails === 'after') throw new Error('the answer was lost')
     },
   }
   logged = []
+  alarms = []
   const log = { error: (name: string, fields: object) => logged.push({ name, ...fields }) }
   const held = new HeldBatches({ held_bytes: 1_000_000, parsed_events: 10_000 })
-  const setAside = createSetAside({ state, clock: systemClock, log, metrics })
+  const setAside = createSetAside({
+    state,
+    clock: systemClock,
+    log,
+    metrics,
+    raise: async (alarm) => {
+      alarms.push(alarm)
+    },
+  })
   const reading = { state, held, reader, setAside }
   mover = new Mover(
     { ...reading, telemetry, clock: systemClock, log, metrics },
@@ -330,6 +341,16 @@ describe('a batch that was acked and cannot be read again', () => {
         { batch_id: second?.id, agent_id: AGENT, first_seq: 11, last_seq: 20, stored: 0 },
       ])
       expect(logged).toMatchObject([{ name: 'ingest.batch.set_aside', 'host.id': AGENT, events_lost: 10 }])
+      expect(alarms).toMatchObject(
+        [
+          {
+            kind: 'events_damaged',
+            agentId: AGENT,
+            key: `${epoch}:process:11-20`,
+            message: /^10 acknowledged .*are lost/,
+          },
+        ].map((alarm) => ({ ...alarm, message: expect.stringMatching(alarm.message) as string })),
+      )
       await mover.stop()
       await ingest.accept(AGENT, batch(31, 32))
       expect(await stream()).toMatchObject({ acked_seq: 32, stored: 22, dropped: 10 })
@@ -347,5 +368,7 @@ describe('a batch that was acked and cannot be read again', () => {
     expect(await rows()).toEqual([])
     expect(await stream()).toMatchObject({ stored: 10, dropped: 0 })
     expect(logged).toMatchObject([{ name: 'ingest.batch.set_aside', events_lost: 0 }])
+    // But whoever relies on rules has to know that none has seen them.
+    expect(alarms.map(({ message }) => message)).toEqual([expect.stringContaining('no rule has seen them')])
   })
 })

@@ -4,6 +4,8 @@
  */
 import type { Clock } from '@firebreak/shared/clock.ts'
 import type { Gap, GapReason } from '@firebreak/shared/wire/frame.ts'
+import type { AgentId } from '@firebreak/shared/ids.ts'
+import type { RaiseAlarm } from '../fleet/index.ts'
 import type { StateStore, Tx } from '../store/state/state-store.ts'
 import type { KeptBatch } from './batch-body.ts'
 import type { IngestLog, IngestMetrics } from './log-names.ts'
@@ -19,12 +21,13 @@ export interface SetAsideDeps {
   readonly clock: Pick<Clock, 'now'>
   readonly log: IngestLog
   readonly metrics: IngestMetrics
+  readonly raise: RaiseAlarm
 }
 
-export function createSetAside({ state, clock, log, metrics }: SetAsideDeps): SetAside {
+export function createSetAside({ state, clock, log, metrics, raise }: SetAsideDeps): SetAside {
   return async (row, why) => {
-    const at = new Date(clock.now()).toISOString()
-    const lost = await state.write((tx) => moveAside(tx, row, why, at))
+    const atMs = clock.now()
+    const lost = await state.write((tx) => moveAside(tx, row, why, new Date(atMs).toISOString()))
     if (lost === undefined) return
     if (lost > 0) metrics.damaged.inc(lost)
     log.error('ingest.batch.set_aside', {
@@ -35,6 +38,17 @@ export function createSetAside({ state, clock, log, metrics }: SetAsideDeps): Se
       to_seq: row.last_seq,
       events_lost: lost,
       why,
+    })
+    const numbers = `${row.class} ${row.first_seq} to ${row.last_seq}`
+    await raise({
+      kind: 'events_damaged',
+      agentId: row.agent_id as AgentId,
+      key: `${row.epoch}:${row.class}:${row.first_seq}-${row.last_seq}`,
+      atMs,
+      message:
+        lost > 0
+          ? `${lost} acknowledged events (${numbers}) were damaged on the controller's disk and are lost: ${why}`
+          : `${row.count} events (${numbers}) are stored, but no rule has seen them: what was kept for the rules was damaged on the controller's disk: ${why}`,
     })
   }
 }

@@ -107,13 +107,19 @@ it('a reader thread that dies under load is noticed and replaced, and what hosts
   const stored: string[] = []
   const telemetry = {
     insert: async (_: string, events: readonly EventLine[]) => {
-      stored.push(...events.map(({ agentId, seq }) => `${agentId} ${seq}`))
+      for (const { agentId, seq, seqs = [seq] } of events) stored.push(...seqs.map((each) => `${agentId} ${each}`))
     },
   }
   const log = { error: (name: string, fields: object) => logged.push({ name, ...fields }) }
   const metrics = ingestMetrics(new Registry())
   const held = new HeldBatches({ held_bytes: 1_000_000, parsed_events: 10_000 })
-  const setAside = createSetAside({ state, clock: systemClock, log, metrics })
+  const setAside = createSetAside({
+    state,
+    clock: systemClock,
+    log,
+    metrics,
+    raise: async (alarm) => expect.unreachable(alarm.message),
+  })
   const mover = new Mover(
     { state, held, reader, setAside, telemetry, clock: systemClock, log, metrics },
     { block_events: 1_000, block_wait_ms: 10 },
