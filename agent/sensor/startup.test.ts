@@ -50,19 +50,25 @@ describe.skipIf(why)(`starting and ending the kernel sensor${why ? ` (skipped: $
   })
 
   it('ends with the agent, also when the agent is killed', async () => {
+    // Of a process group of its own: what outlives the parent is ended with it, and keeps nothing of this test open.
     const parent = spawn('sh', ['-c', `sleep 100 | ${BUILT_SENSOR} | cat >/dev/null & echo; wait`], {
       stdio: ['ignore', 'pipe', 'inherit'],
+      detached: true,
     })
-    await once(parent.stdout, 'data')
-    const find = () =>
-      spawnSync('pgrep', ['-P', String(parent.pid), '-f', BUILT_SENSOR], { encoding: 'utf8' }).stdout.trim()
-    for (let n = 0; n < 200 && find() === ''; n++) await sleep(20)
-    const pid = find()
-    expect(pid).not.toBe('')
-    await sleep(300)
-    parent.kill('SIGKILL')
-    for (let n = 0; n < 200 && existsSync(`/proc/${pid}`); n++) await sleep(20)
-    expect(existsSync(`/proc/${pid}`)).toBe(false)
+    try {
+      await once(parent.stdout, 'data')
+      const find = () =>
+        spawnSync('pgrep', ['-P', String(parent.pid), '-f', BUILT_SENSOR], { encoding: 'utf8' }).stdout.trim()
+      for (let n = 0; n < 200 && find() === ''; n++) await sleep(20)
+      const pid = find()
+      expect(pid).not.toBe('')
+      await sleep(300)
+      parent.kill('SIGKILL')
+      for (let n = 0; n < 200 && existsSync(`/proc/${pid}`); n++) await sleep(20)
+      expect(existsSync(`/proc/${pid}`)).toBe(false)
+    } finally {
+      if (parent.pid !== undefined) process.kill(-parent.pid, 'SIGKILL')
+    }
   })
 
   it('keeps no privilege but those for its maps and for looking at watched paths', async () => {
