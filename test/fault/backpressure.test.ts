@@ -91,7 +91,7 @@ describe('an agent that floods', () => {
         flooder.send('report')
         const [{ produced, acked, seconds, connected }] = (await reported) as [Flooded]
 
-        expect(produced).toBeGreaterThan(3 * RATE * seconds)
+        expect(produced / seconds).toBeGreaterThanOrEqual(100_000)
         // A second's worth may come at once, and the last batch may overdraw it.
         expect(acked).toBeLessThanOrEqual(RATE * (seconds + 1) + 2_000)
         // It gets on, as far as the machine does.
