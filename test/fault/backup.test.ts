@@ -1,17 +1,24 @@
 import {
   appendFileSync,
+  closeSync,
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Rig, startRig } from '@firebreak/controller/src/controller.rig.ts'
+import { filesUnder, hashOf } from '@firebreak/controller/src/store/backup/backup-files.ts'
 import { type BackupDeps, makeBackup } from '@firebreak/controller/src/store/backup/make-backup.ts'
 import { checkBackup, restoreBackup } from '@firebreak/controller/src/store/backup/restore-backup.ts'
 import { lockStateDir } from '@firebreak/controller/src/store/state/state-lock.ts'
@@ -62,6 +69,33 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds())) await sleep(50)
 }
 
+function alter(path: string, statement: string): void {
+  const database = new DatabaseSync(path)
+  try {
+    if (database.prepare(statement).run().changes !== 1) throw new Error(`nothing was altered: ${statement}`)
+  } finally {
+    database.close()
+  }
+}
+
+function overwrite(path: string, at: number): void {
+  const file = openSync(path, 'r+')
+  try {
+    writeSync(file, Buffer.alloc(4_096), 0, 4_096, at)
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** As somebody does who may write to the backup: the list says what there is now. */
+async function listAnew(dir: string): Promise<void> {
+  const path = join(dir, 'manifest.json')
+  const manifest = JSON.parse(readFileSync(path, 'utf8')) as { files: unknown[] }
+  const names = (await filesUnder(dir)).filter((name) => name !== 'manifest.json')
+  manifest.files = await Promise.all(names.map(async (name) => ({ path: name, ...(await hashOf(join(dir, name))) })))
+  writeFileSync(path, JSON.stringify(manifest))
+}
+
 async function send(agent: SimulatedAgent, i: number, signal: AbortSignal): Promise<void> {
   for (let n = 0; !signal.aborted; n++) {
     for (let k = 0; k < 8; k++) agent.produce(k % 4 === 0 ? 'file' : 'process', processEvent(n * 8 + k, `host-${i}`))
@@ -76,6 +110,12 @@ describe('a backup made while hosts send', () => {
     const deps = depsOf(rig)
     const broken = { ...deps, audit: { verify: async () => await Promise.reject(new Error('pulled the plug')) } }
     await expect(makeBackup(broken, target)).rejects.toMatchObject({ code: 'backup_failed' })
+    // Nobody should find out when it is needed that it holds a log that was tampered with.
+    const tampered = { ...deps, audit: { verify: async () => ({ ...(await deps.audit.verify()), ok: false }) } }
+    await expect(makeBackup(tampered, target)).rejects.toMatchObject({
+      code: 'backup_failed',
+      message: expect.stringContaining('the audit log does not hold') as string,
+    })
     expect(readdirSync(root).filter((name) => name.includes('failing'))).toEqual([])
     await makeBackup(deps, target)
     await expect(makeBackup(deps, target)).rejects.toMatchObject({ code: 'backup_exists' })
@@ -145,6 +185,65 @@ describe('a backup made while hosts send', () => {
       message: expect.stringMatching(why) as string,
     })
     expect(readdirSync(target)).toEqual(['controller.lock'])
+  })
+
+  it.each<[string, (dir: string) => void, RegExp]>([
+    [
+      'a record of the audit log that was changed',
+      (dir) =>
+        alter(
+          join(dir, 'state.db'),
+          "update audit set actor = 'user:nobody', record = replace(record, 'user:test', 'user:none') where n = 2",
+        ),
+      /record 2 of the audit log does not hold/,
+    ],
+    [
+      'a record of the audit log that was taken off its end',
+      (dir) => alter(join(dir, 'state.db'), 'delete from audit where n = (select max(n) from audit)'),
+      /not the one that its list names/,
+    ],
+    ['a state with a page of zeros', (dir) => overwrite(join(dir, 'state.db'), 4_096 * 6), /damaged|malformed/],
+    [
+      'a part whose name is none',
+      (dir) => {
+        const parts = join(dir, 'telemetry', 'events')
+        renameSync(join(parts, readdirSync(parts)[0] ?? ''), join(parts, "x' y"))
+      },
+      /is no name of a part/,
+    ],
+    [
+      'fewer events than it says',
+      (dir) => {
+        const parts = join(dir, 'telemetry', 'events')
+        rmSync(join(parts, readdirSync(parts)[0] ?? ''), { recursive: true })
+      },
+      /events came back/,
+    ],
+  ])(
+    'with a list that fits, but with %s, is not restored, and nothing is left of the attempt',
+    async (name, damage, why) => {
+      const copy = join(root, `forged ${name}`)
+      cpSync(backup, copy, { recursive: true })
+      damage(copy)
+      await listAnew(copy)
+      const target = join(root, `target of forged ${name}`)
+      await expect(restoreBackup(copy, target, { force: false, now })).rejects.toMatchObject({
+        code: expect.stringMatching(/^(backup_invalid|restore_failed)$/) as string,
+        message: expect.stringMatching(why) as string,
+      })
+      expect(readdirSync(target)).toEqual(['controller.lock'])
+    },
+  )
+
+  it('of another form than this version knows is refused', async () => {
+    const copy = join(root, 'later')
+    mkdirSync(copy)
+    const manifest = JSON.parse(readFileSync(join(backup, 'manifest.json'), 'utf8')) as object
+    writeFileSync(join(copy, 'manifest.json'), JSON.stringify({ ...manifest, format: 2, files: [] }))
+    await expect(checkBackup(copy)).rejects.toMatchObject({
+      code: 'backup_invalid',
+      message: expect.stringContaining('not of a form that this version knows') as string,
+    })
   })
 
   it('is not restored over a running controller, nor over what is there unless that is to be moved aside', async () => {
