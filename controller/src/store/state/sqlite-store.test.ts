@@ -1,4 +1,14 @@
-import { mkdtempSync, rmSync, truncateSync, writeFileSync, readFileSync, openSync, writeSync, closeSync } from 'node:fs'
+import {
+  closeSync,
+  fdatasyncSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -76,6 +86,44 @@ describe('the state store', () => {
     expect(store.healthy()).toBe(false)
     await expect.poll(() => store?.healthy(), { timeout: 5_000 }).toBe(true)
     expect((await keys(store)).filter((key) => key !== 'last_probe')).toEqual(['a'])
+  })
+
+  it('says that something is in only after the disk has it, and goes on working meanwhile', async () => {
+    const flushes: (() => void)[] = []
+    store = await openStateStore(path, (file) => {
+      fdatasyncSync(file)
+      return flushes.length < 1
+        ? Promise.resolve(void flushes.push(() => {}))
+        : new Promise((done) => flushes.push(done))
+    })
+    const said: string[] = []
+    const first = store.write(put('a')).then(() => said.push('a'))
+    await expect.poll(() => flushes.length).toBe(2)
+    const second = store.write(put('b')).then(() => said.push('b'))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    // No second commit while the first may still be torn: a power cut would look like damage.
+    expect([said, await keys(store), flushes.length]).toEqual([[], ['a'], 2])
+    flushes[1]?.()
+    await first
+    await expect.poll(() => flushes.length).toBe(3)
+    expect(said).toEqual(['a'])
+    flushes[2]?.()
+    await second
+    expect(await keys(store)).toEqual(['a', 'b'])
+  })
+
+  it('takes nothing more once the disk has failed to flush, and says what to do', async () => {
+    let isFailing = false
+    store = await openStateStore(path, async () => {
+      if (isFailing) throw new Error('EIO: i/o error, fdatasync')
+    })
+    await store.write(put('a'))
+    isFailing = true
+    const lost = { code: 'state_unwritable', message: expect.stringMatching(/EIO.*started again/) as unknown }
+    await expect(store.write(put('b'))).rejects.toMatchObject(lost)
+    isFailing = false
+    await expect(store.write(put('c'))).rejects.toMatchObject(lost)
+    expect(store.healthy()).toBe(false)
   })
 
   it('refuses to start on a damaged file and leaves it as it is', async () => {

@@ -1,9 +1,12 @@
 /**
- * The state in one SQLite file: WAL, synchronous=FULL, one writer, group commit. A second connection reads, so that nobody sees
- * what is not committed. `write` costs one fsync for everything that waits at the time.
+ * The state in one SQLite file: WAL, one writer, group commit. A second connection reads, so that nobody sees what is not committed.
+ * A commit of SQLite would wait for the disk with the whole process; here it only writes the log (synchronous=NORMAL), and the log is
+ * flushed beside it: `write` resolves after that. At most one commit is not flushed yet, as wal-check.ts takes for granted, and since
+ * the log is one sequence, whatever is flushed has everything before it. Source: sqlite.org/wal.html, 2.3.
  */
-import { mkdirSync } from 'node:fs'
+import { closeSync, fdatasync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { promisify } from 'node:util'
 import { DatabaseSync } from 'node:sqlite'
 import { Kysely } from 'kysely'
 import { Migrator } from 'kysely/migration'
@@ -18,19 +21,26 @@ export const MAX_GROUP = 200
 const PROBE_MS = 1_000
 const BUSY_TIMEOUT_MS = 5_000
 
+/** Resolves when everything written to this file descriptor survives a power cut. */
+export type Flush = (file: number) => Promise<void>
+
 /** Opens the file, checks it and brings its tables up to date. Faults: `state_damaged`, `state_newer`, `state_unreadable`. */
-export async function openStateStore(path: string): Promise<StateStore> {
+export async function openStateStore(path: string, flush: Flush = promisify(fdatasync)): Promise<StateStore> {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   const writer = openChecked(path)
-  let reader: DatabaseSync
+  let reader: DatabaseSync | undefined
   try {
     await migrate(writer)
     reader = new DatabaseSync(path, { readOnly: true, timeout: BUSY_TIMEOUT_MS })
+    // The log is one file as long as a connection is open; SQLite's locks are not on it, so that closing this takes none away.
+    const log = openSync(`${path}-wal`, 'r+')
+    await flush(log)
+    return new SqliteStore(writer, reader, { file: log, flush })
   } catch (thrown) {
+    reader?.close()
     writer.close()
     throw thrown
   }
-  return new SqliteStore(writer, reader)
 }
 
 function openChecked(path: string): DatabaseSync {
@@ -40,7 +50,7 @@ function openChecked(path: string): DatabaseSync {
     const damage = walDamage(path)
     if (damage !== undefined) throw new Error(`its write-ahead log: ${damage}`)
     database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS, enableForeignKeyConstraints: true })
-    database.exec('pragma journal_mode = wal; pragma synchronous = full; pragma journal_size_limit = 67108864')
+    database.exec('pragma journal_mode = wal; pragma synchronous = normal; pragma journal_size_limit = 67108864')
     const found = database
       .prepare('pragma quick_check(3)')
       .all()
@@ -81,18 +91,35 @@ interface Job {
   readonly reject: (reason: unknown) => void
 }
 
+interface Group {
+  readonly jobs: Job[]
+  /** Tells those whose job is in, or failed by itself. */
+  readonly settle: (() => void)[]
+}
+
+interface WriteAheadLog {
+  readonly file: number
+  readonly flush: Flush
+}
+
 class SqliteStore implements StateStore {
   readonly db: Kysely<Tables>
   readonly #writer: DatabaseSync
   readonly #writing: Kysely<Tables>
+  readonly #log: WriteAheadLog
   readonly #waiting: Job[] = []
   #running: Promise<void> | undefined
+  /** The commit before is flushed, or is known not to be. */
+  #flushed: Promise<void> = Promise.resolve()
   #healthy = true
+  /** Why nothing is written any more: what the system says of a file after a failed flush cannot be trusted (fsync(2), notes). */
+  #unflushed: Fault | undefined
   #closed = false
   #probe: NodeJS.Timeout | undefined
 
-  constructor(writer: DatabaseSync, reader: DatabaseSync) {
+  constructor(writer: DatabaseSync, reader: DatabaseSync, log: WriteAheadLog) {
     this.#writer = writer
+    this.#log = log
     this.#writing = new Kysely<Tables>({ dialect: nodeSqliteDialect(writer) })
     this.db = new Kysely<Tables>({ dialect: nodeSqliteDialect(reader) })
   }
@@ -122,8 +149,10 @@ class SqliteStore implements StateStore {
     this.#closed = true
     clearTimeout(this.#probe)
     await this.#running
+    await this.#flushed
     await this.#writing.destroy()
     await this.db.destroy()
+    closeSync(this.#log.file)
   }
 
   async #drain(): Promise<void> {
@@ -131,52 +160,83 @@ class SqliteStore implements StateStore {
       while (this.#waiting.length > 0) {
         // One turn of the loop lets everything that came in with the same I/O join the group; it is far below 2 ms when idle.
         await new Promise((resolve) => setImmediate(resolve))
-        await this.#commitGroup(this.#waiting.splice(0, MAX_GROUP))
+        await this.#commitGroup()
       }
     } finally {
       this.#running = undefined
     }
   }
 
-  async #commitGroup(jobs: readonly Job[]): Promise<void> {
-    const done: (() => void)[] = []
-    const refused: (() => void)[] = []
+  async #commitGroup(): Promise<void> {
+    const group: Group = { jobs: [], settle: [] }
     try {
       const tx = await this.#writing.startTransaction().execute()
       try {
-        for (const job of jobs) {
-          this.#writer.exec('savepoint job')
-          try {
-            done.push(await job.run(tx))
-          } catch (thrown) {
-            // A full or failing disk makes SQLite give up the whole transaction: then it is nobody's own failure.
-            if (!this.#writer.isTransaction || isDiskTrouble(thrown)) throw thrown
-            this.#writer.exec('rollback to job')
-            refused.push(() => job.reject(thrown))
+        do {
+          for (const job of this.#waiting.splice(0, MAX_GROUP - group.jobs.length)) {
+            group.jobs.push(job)
+            await this.#run(job, tx, group)
           }
-          this.#writer.exec('release job')
-        }
+          // While the commit before is being flushed, more may come that goes along.
+          await this.#flushed
+          if (this.#unflushed) throw this.#unflushed
+        } while (this.#waiting.length > 0 && group.jobs.length < MAX_GROUP)
         await tx.commit().execute()
       } catch (thrown) {
         await tx.rollback().execute()
         throw thrown
       }
     } catch (thrown) {
-      this.#lost()
-      const fault = new Fault('state_unwritable', `the state could not be written: ${reasonOf(thrown)}`, {
-        cause: thrown,
-      })
-      for (const job of jobs) job.reject(fault)
+      this.#failed(group, thrown)
+      return
+    }
+    this.#flushed = this.#flush(group)
+  }
+
+  async #run(job: Job, tx: Tx, group: Group): Promise<void> {
+    this.#writer.exec('savepoint job')
+    try {
+      group.settle.push(await job.run(tx))
+    } catch (thrown) {
+      // A full or failing disk makes SQLite give up the whole transaction: then it is nobody's own failure.
+      if (!this.#writer.isTransaction || isDiskTrouble(thrown)) throw thrown
+      this.#writer.exec('rollback to job')
+      group.settle.push(() => job.reject(thrown))
+    }
+    this.#writer.exec('release job')
+  }
+
+  /** Never rejects. */
+  async #flush(group: Group): Promise<void> {
+    try {
+      await this.#log.flush(this.#log.file)
+    } catch (cause) {
+      this.#unflushed = new Fault(
+        'state_unwritable',
+        `the disk did not take the state: ${reasonOf(cause)}; nothing more is written until the controller is started again`,
+        { cause },
+      )
+      this.#failed(group, this.#unflushed)
       return
     }
     this.#healthy = true
-    for (const settle of [...done, ...refused]) settle()
+    for (const settle of group.settle) settle()
+  }
+
+  #failed(group: Group, cause: unknown): void {
+    this.#lost()
+    const fault =
+      cause === this.#unflushed
+        ? this.#unflushed
+        : new Fault('state_unwritable', `the state could not be written: ${reasonOf(cause)}`, { cause })
+    for (const job of group.jobs) job.reject(fault)
   }
 
   /** Nothing may come to write while the disk is full, so the store itself asks again. */
   #lost(): void {
     this.#healthy = false
     clearTimeout(this.#probe)
+    if (this.#unflushed) return
     this.#probe = setTimeout(() => {
       if (this.#closed) return
       void this.write(async (tx) => {

@@ -1,7 +1,7 @@
 /**
  * Damage in SQLite's write-ahead log, which SQLite itself takes for the end of the log: it goes on as if every later commit had never
- * been. A crash can tear only what was not flushed yet, and with synchronous=FULL that is the last transaction alone. So a frame that
- * does not have its checksum, with a commit behind it that has, was damaged after it had been made durable.
+ * been. A crash can tear only what was not flushed yet, and that is the last transaction alone (sqlite-store.ts). So a frame that does not
+ * have its checksum, with a commit behind it that has, was damaged after it had been made durable.
  * Source: sqlite.org/fileformat2.html, 4.1 (WAL file format) and 4.2 (checksum algorithm).
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
