@@ -11,6 +11,8 @@ import { fileURLToPath } from 'node:url'
 
 const PNPM = 'pnpm@12.21.0'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
+/** What Node makes of the sources is kept from run to run: they load in two thirds of the time then. */
+const COMPILED = join(root, 'node_modules', '.cache', 'compiled')
 
 /** Command on the PATH, or file → Debian package that brings it. */
 const REAL_HOSTS = {
@@ -104,7 +106,7 @@ function isOnPath(name) {
 async function run(command, args, { exit = false, quiet = false, env = process.env } = {}) {
   const path = [join(root, 'node_modules', '.bin'), env.PATH ?? '', '/usr/sbin', '/sbin'].join(':')
   const stdio = quiet ? ['ignore', 'pipe', 'pipe'] : 'inherit'
-  const child = spawn(command, args, { cwd: root, stdio, env: { ...env, PATH: path } })
+  const child = spawn(command, args, { cwd: root, stdio, env: { NODE_COMPILE_CACHE: COMPILED, ...env, PATH: path } })
   const output = []
   child.stdout?.on('data', (chunk) => output.push(chunk))
   child.stderr?.on('data', (chunk) => output.push(chunk))

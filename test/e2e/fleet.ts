@@ -8,6 +8,9 @@ import { createLab, type Lab, type LabHost, type LabNode, type Running } from '.
 
 export const GATEWAY_PORT = 8443
 const API_PORT = 8080
+/** Nodes get a clean environment: where compiled sources are kept is handed on, or each command compiles all of them again. */
+const COMPILED: Readonly<Record<string, string>> =
+  process.env['NODE_COMPILE_CACHE'] === undefined ? {} : { NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] }
 
 export interface Fleet extends AsyncDisposable {
   readonly lab: Lab
@@ -106,7 +109,9 @@ export class Controller {
       '--public',
       `${address}:${GATEWAY_PORT}`,
     ])
-    this.#running = this.node.spawn([process.execPath, 'controller/src/main.ts', ...args, ...publics])
+    this.#running = this.node.spawn([process.execPath, 'controller/src/main.ts', ...args, ...publics], {
+      env: COMPILED,
+    })
     await this.until('the controller is ready', async () => {
       if (this.#running?.ended) throw new Error(`the controller ended: ${this.#running.stderr}`)
       const ready = await this.node.exec(['curl', '-sf', `http://127.0.0.1:${API_PORT}/readyz`], { check: false })
@@ -139,6 +144,7 @@ export class Controller {
   /** `firebreak ARGS`; the exit code is the caller's to judge. */
   async cli(args: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
     const env = {
+      ...COMPILED,
       FIREBREAK_API: `http://127.0.0.1:${API_PORT}`,
       FIREBREAK_TOKEN_FILE: join(this.stateDir, 'admin.token'),
       NO_COLOR: '1',

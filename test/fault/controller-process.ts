@@ -1,11 +1,8 @@
 /** Starts controllers as child processes, asks them, kills them; leaves none behind. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const COMPILE_CACHE = join(tmpdir(), 'fb-test-compile-cache')
 const PROGRAM = fileURLToPath(new URL('controller-child.ts', import.meta.url))
 
 export class ControllerProcess {
@@ -30,7 +27,6 @@ export class ControllerProcess {
   ): { go(): Promise<ControllerProcess>; cancel(): void } {
     const child = fork(PROGRAM, [stateDir, JSON.stringify(flags)], {
       execArgv: [...nodeOptions],
-      env: { ...process.env, NODE_COMPILE_CACHE: COMPILE_CACHE },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     const waiting = new Map<number, (message: Answer) => void>()

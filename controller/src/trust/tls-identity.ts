@@ -1,7 +1,6 @@
 /** The certificate of the gateway: self-signed, because agents pin its public key in the signed trust file and ask no authority. */
 import { createHash, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
-import { generate } from 'selfsigned'
 import { readFileSync } from 'node:fs'
 import { readSecret, writePublic, writeSecret } from './key-files.ts'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
@@ -21,6 +20,8 @@ export async function openTlsIdentity(keysDir: string, stateDir: string, nowMs: 
   const certPath = join(stateDir, 'tls.crt')
   const key = readSecret(keyPath)?.toString('utf8')
   if (key !== undefined) return identityOf(key, readCertificate(certPath))
+  // Loaded for the one start that makes it: it is slow to load, and every start would wait for it.
+  const { generate } = await import('selfsigned')
   const made = await generate([{ name: 'commonName', value: 'firebreak-controller' }], {
     keyType: 'ec',
     curve: 'P-256',
