@@ -25,7 +25,7 @@ export function eventExportRoutes(
         tags: ['events'],
         summary: 'Export events as NDJSON or Parquet',
         description:
-          'Newest first. The number of events is in the header `x-firebreak-events`; `x-firebreak-more: true` says that more match than the limit. Every export is in the audit log. A connection that ends early leaves a file that is not whole: NDJSON has fewer lines than the header says, Parquet cannot be read.',
+          'Newest first. The number of events is in the header `x-firebreak-events`; `x-firebreak-more: true` says that more match than the limit; `x-firebreak-not-kept: file=2026-10-25` names classes that are not kept as far back as `since`. Every export is in the audit log. A connection that ends early leaves a file that is not whole: NDJSON has fewer lines than the header says, Parquet cannot be read.',
         produces: Object.values(CONTENT_TYPES),
         querystring: closed(
           {
@@ -46,9 +46,10 @@ export function eventExportRoutes(
     },
     async (request, reply) => {
       const { format = 'ndjson', limit, ...query } = request.query
+      const asked = searchOf(query, clock.now())
       const started = answered(
         await search.export({
-          ...searchOf(query, clock.now()),
+          ...asked,
           format,
           user: principalOf(request).name,
           signal: signalOf(reply),
@@ -72,6 +73,12 @@ export function eventExportRoutes(
         events: started.events,
         ...(limit !== undefined && { limit }),
       })
+      const notKept = await search.notKept(asked)
+      if (notKept.length > 0)
+        reply.header(
+          'x-firebreak-not-kept',
+          notKept.map(({ class: name, keptSince }) => `${name}=${keptSince}`).join(', '),
+        )
       return await reply
         .type(CONTENT_TYPES[format])
         .header('content-disposition', `attachment; filename="events.${format}"`)

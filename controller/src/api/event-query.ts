@@ -4,7 +4,7 @@ import type { RefusedBound, SearchRefusal } from '../search/search.ts'
 import type { RefusedQuery } from '../search/kql/query.ts'
 import type { AmbiguousPid, TreeRefusal } from '../search/tree.ts'
 import { ProblemError } from './problem.ts'
-import { AgentIdText } from './schemas.ts'
+import { AgentIdText, closed } from './schemas.ts'
 import type { FastifyReply } from 'fastify'
 
 const Bound = (description: string) =>
@@ -26,6 +26,15 @@ export const eventQuery = {
   since: Type.Optional(Bound('From')),
   until: Type.Optional(Bound('Until')),
 }
+
+export const NotKept = closed(
+  {
+    class: Type.String({ description: 'Class of events.' }),
+    kept_since: Type.String({ description: 'First day of arrival that is there, UTC.' }),
+  },
+  'A class of events that is not kept as far back as `since` asks: what came before has expired, or nothing did.',
+)
+export type NotKept = Type.Static<typeof NotKept>
 
 interface EventQuery {
   readonly query?: string

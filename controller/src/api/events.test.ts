@@ -10,6 +10,7 @@ import { openTelemetryStore } from '../store/telemetry/chdb-store.ts'
 import type { TelemetryStore } from '../store/telemetry/telemetry-store.ts'
 import { AGENT, type ApiUnderTest, fitsItsSchema, OTHER_AGENT, startApi } from './api.fixture.ts'
 import type { EventSighting } from './event-sightings.ts'
+import type { NotKept } from './event-query.ts'
 import type { EventTree } from './event-tree.ts'
 
 let dir: string
@@ -66,7 +67,10 @@ async function store(token: string, events: readonly (readonly [string, Record<s
 
 async function search(query: string) {
   const answer = await door.ask('viewer', { url: `/api/v1/events?${query}` })
-  return { status: answer.statusCode, ...answer.json<{ items: Event[]; next: string | null; code?: string }>() }
+  return {
+    status: answer.statusCode,
+    ...answer.json<{ items: Event[]; next: string | null; not_kept: NotKept[]; code?: string }>(),
+  }
 }
 
 describe('a search of events', () => {
@@ -110,7 +114,23 @@ describe('a search of events', () => {
       expect(process?.pid).not.toBe(103)
       expect(event['@timestamp']).toMatch(/^2026-11-24T11:00:00/)
     }
-    expect(fitsItsSchema(door.api, 'GET', '/api/v1/events', 200, { items: page.items, next: page.next })).toEqual([])
+    expect(
+      fitsItsSchema(door.api, 'GET', '/api/v1/events', 200, {
+        items: page.items,
+        next: page.next,
+        not_kept: page.not_kept,
+      }),
+    ).toEqual([])
+  })
+
+  it('says which classes are not kept as far back as was asked, and nothing where all is', async () => {
+    const gone = [{ class: 'process', kept_since: '2026-11-24' }]
+    expect((await search('since=90d')).not_kept).toEqual(gone)
+    expect((await search('since=2026-11-23T23:59:59Z&sort=oldest')).not_kept).toEqual(gone)
+    expect((await search('since=2026-11-24')).not_kept).toEqual([])
+    expect((await search('query=process.name:curl')).not_kept).toEqual([])
+    const exported = await door.ask('analyst', { url: '/api/v1/events/export?since=90d&limit=1' })
+    expect(exported.headers['x-firebreak-not-kept']).toBe('process=2026-11-24')
   })
 
   it.each([

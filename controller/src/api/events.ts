@@ -6,7 +6,7 @@ import type { EventKey } from '../store/telemetry/telemetry-store.ts'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'
 import { principalOf } from './authenticate.ts'
-import { answered, eventQuery, searchOf, signalOf } from './event-query.ts'
+import { answered, eventQuery, NotKept, searchOf, signalOf } from './event-query.ts'
 import { decodeCursor, encodeCursor, PAGE, pageOf, pageQuery, parseCursorKey } from './paging.ts'
 import { ProblemError } from './problem.ts'
 import { closed } from './schemas.ts'
@@ -45,7 +45,17 @@ export function eventRoutes(api: Api, { search, clock }: Pick<ApiDeps, 'search' 
           },
           'Query.',
         ),
-        response: { 200: pageOf(Event) },
+        response: {
+          200: closed(
+            {
+              ...pageOf(Event).properties,
+              not_kept: Type.Array(NotKept, {
+                description: 'Of which classes this answer says nothing for a part of the time since `since`.',
+              }),
+            },
+            'A page.',
+          ),
+        },
       },
     },
     async (request, reply) => {
@@ -56,9 +66,10 @@ export function eventRoutes(api: Api, { search, clock }: Pick<ApiDeps, 'search' 
         throw new ProblemError('bad_cursor', 'the cursor is of the other order; start again without `cursor`')
       const nowMs = place?.nowMs ?? clock.now()
       const limit = query.limit ?? PAGE.default
+      const asked = searchOf(query, nowMs)
       const found = answered(
         await search.events({
-          ...searchOf(query, nowMs),
+          ...asked,
           order,
           limit: limit + 1,
           ...(place && { after: place.after }),
@@ -66,11 +77,13 @@ export function eventRoutes(api: Api, { search, clock }: Pick<ApiDeps, 'search' 
           signal: signalOf(reply),
         }),
       )
+      const notKept = await search.notKept(asked)
       const shown = found.slice(0, limit)
       const last = shown.at(-1)
       return {
         items: shown.map(({ event }) => event),
         next: found.length > limit && last ? cursorOf({ nowMs, order, after: last.key }) : null,
+        not_kept: notKept.map(({ class: name, keptSince }) => ({ class: name, kept_since: keptSince })),
       }
     },
   )

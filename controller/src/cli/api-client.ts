@@ -60,16 +60,23 @@ export class ApiClient {
 
   /** Pages until there are `limit` entries or no more. */
   async list<T>(path: string, query: Query, limit: number): Promise<T[]> {
+    return (await this.listWith<T, object>(path, query, limit)).items
+  }
+
+  /** The same, with what else the first page says. */
+  async listWith<T, Said>(path: string, query: Query, limit: number): Promise<{ items: T[]; said: Said | undefined }> {
     const items: T[] = []
+    let said: Said | undefined
     let cursor: string | undefined
     for (let page = 0; page < MAX_PAGES; page++) {
       const size = Math.min(500, limit - items.length)
-      const got = await this.get<{ items: T[]; next: string | null }>(path, { ...query, limit: size, cursor })
+      const got = await this.get<Said & { items: T[]; next: string | null }>(path, { ...query, limit: size, cursor })
+      said ??= got
       items.push(...got.items)
       if (got.next === null || items.length >= limit) break
       cursor = got.next
     }
-    return items
+    return { items, said }
   }
 
   /** The body as it comes in, for exports. */

@@ -36,6 +36,9 @@ export function addEventExportVerb(cli: Cli, events: Command): void {
       if (target === undefined) await toOutput(answer, format, expected, (text) => io.out(text))
       else await toFile(answer, target, format, expected)
       const more = answer.headers['x-firebreak-more'] === 'true' ? ' (more match: --limit cut it)' : ''
+      const notKept = String(answer.headers['x-firebreak-not-kept'] ?? '')
+      if (notKept !== '')
+        io.say(`not all that was asked for is kept; the first days that are there: ${fitText(notKept, 500)}`)
       io.say(
         `${expected} ${expected === 1 ? 'event' : 'events'}${more} ${spanText(options)}${target === undefined ? '' : ` in ${fitText(target, 200)}`}`,
       )

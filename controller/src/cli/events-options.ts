@@ -1,10 +1,12 @@
 /** What searching verbs have in common: the query, the host and the time. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { NotKept } from '../api/event-query.ts'
 import { parseBound } from '../search/times.ts'
 import type { ApiClient, Query } from './api-client.ts'
 import { timeText } from './durations.ts'
 import { resolveHost } from './resolve-host.ts'
 import type { Cli } from './session.ts'
+import { safeText } from './terminal-text.ts'
 
 export interface ScopeOptions {
   readonly host?: string
@@ -39,6 +41,22 @@ export async function scopeQuery(api: ApiClient, query: string, options: ScopeOp
 export function spanText({ since, until }: ScopeOptions): string {
   const from = since === undefined ? '' : `from ${timeText(isoOf(since) ?? null)} `
   return `${from}${until === undefined ? 'until now' : `until ${timeText(isoOf(until) ?? null)}`} (UTC)`
+}
+
+/** A line for each day from which on classes are kept; nothing where all that was asked for is there. */
+export function notKeptText(notKept: readonly NotKept[]): string {
+  const days = Map.groupBy(notKept, ({ kept_since: day }) => day)
+  return [...days]
+    .sort(([one], [other]) => (one < other ? -1 : 1))
+    .map(
+      ([day, classes]) =>
+        `nothing from before ${safeText(day)} is kept of: ${classes
+
+          .map(({ class: name }) => safeText(name))
+          .sort()
+          .join(', ')}`,
+    )
+    .join('\n')
 }
 
 function isoOf(ms: number | undefined): string | undefined {

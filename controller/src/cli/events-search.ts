@@ -1,9 +1,10 @@
 /** `firebreak events search`: a query in, a table or data out. */
 import type { Event } from '@firebreak/shared/events/event.ts'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { NotKept } from '../api/event-query.ts'
 import { fieldNamed, nearestField } from '../search/fields.ts'
 import { columnsOf, fieldColumns, fieldOf, fieldText } from './event-columns.ts'
-import { scopeOptions, type ScopeOptions, scopeQuery, spanText } from './events-options.ts'
+import { notKeptText, scopeOptions, type ScopeOptions, scopeQuery, spanText } from './events-options.ts'
 import { CliError } from './exit-codes.ts'
 import { followEvents } from './follow-events.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
@@ -51,10 +52,16 @@ export function addEventSearchVerb(cli: Cli, events: Command): void {
       }
       // One more than is shown tells whether there are more.
       const sort = options.oldest === true ? 'oldest' : 'newest'
-      const found = await api.list<Event>('/api/v1/events', { ...scope, sort }, options.limit + 1)
+      const { items: found, said } = await api.listWith<Event, { readonly not_kept: readonly NotKept[] }>(
+        '/api/v1/events',
+        { ...scope, sort },
+        options.limit + 1,
+      )
       const rows = found.slice(0, options.limit)
       const more = found.length > rows.length
       print(rows)
+      const gone = notKeptText(said?.not_kept ?? [])
+      if (gone !== '') io.say(io.colors.yellow(gone))
       if (format === 'table' && rows.length > 0)
         io.say(
           io.colors.dim(

@@ -35,6 +35,9 @@ describe('firebreak events search', () => {
     expect(network.out).toMatch(/^TIME \(UTC\) +HOST +PROCESS +PID +PEER +DOMAIN\n/)
     expect(network.out).toContain(`→ ${ATTACK.address}:4444`)
     expect(network.err).toBe('2 events from 2026-11-24 11:05:00Z until now (UTC)\n')
+    // Somebody who asks for three months has to know that the store has only today.
+    const long = await events('search', 'event.category:network', '--since', '90d', '-o', 'json')
+    expect(long.err).toBe('nothing from before 2026-11-24 is kept of: authentication, file, network, process\n')
     const logins = await events('search', 'user.name:alice')
     expect(logins.out).toMatch(/^TIME \(UTC\) +HOST +ACCOUNT +ACTION +OUTCOME +FROM/)
     const all = await events('search', '--limit', '3')

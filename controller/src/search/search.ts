@@ -5,6 +5,7 @@
 import { ok, type Refused, type Result, refuse } from '@firebreak/shared/result.ts'
 import type { Conditions } from '../store/telemetry/conditions.ts'
 import { EVENTS } from '../store/telemetry/event-table.ts'
+import { readStats } from '../store/telemetry/stats.ts'
 import type {
   EventKey,
   ExportFormat,
@@ -61,8 +62,20 @@ export interface StartedExport {
   readonly bytes: AsyncIterable<Uint8Array>
 }
 
+/** A class of events that is not kept as far back as was asked for. */
+export interface NotKept {
+  readonly class: string
+  /** YYYY-MM-DD: the first day of arrival that is there. */
+  readonly keptSince: string
+}
+
 export interface Search {
   events(request: PageRequest): Promise<Answer<readonly FoundEvent[]>>
+  /**
+   * Of which classes an answer says nothing for a part of the time that was asked for: it has expired, or nobody sent yet. Without
+   * `since` nothing was asked for that could be missing.
+   */
+  notKept(request: Pick<SearchRequest, 'since' | 'nowMs'>): Promise<readonly NotKept[]>
   /** Newest first. Without a `limit` more than an export may hold is refused. */
   export(
     request: SearchRequest & { readonly format: ExportFormat; readonly limit?: number },
@@ -90,8 +103,26 @@ export function createSearch(telemetry: TelemetryStore, config: SearchConfig): S
       const where = whereOf(request)
       if (!where.ok) return where
       const { order, after, limit, signal } = request
-      const search = { where: where.value, order, limit, ...(after && { after }) }
+      const near = boundOf(request, order === 'newest' ? 'until' : 'since')
+      const nearMs = near?.ok === true ? (order === 'newest' ? near.value.toMs : near.value.fromMs) : undefined
+      const search = {
+        where: where.value,
+        order,
+        limit,
+        ...(after && { after }),
+        ...(nearMs !== undefined && { nearMs }),
+      }
       return await inTurn(request, async () => await telemetry.find(search, limits, signal))
+    },
+
+    async notKept(request) {
+      const since = request.since === undefined ? undefined : parseBound(request.since, request.nowMs)
+      if (since?.ok !== true || !(Math.abs(since.value.fromMs) < 8.64e15)) return []
+      const day = new Date(since.value.fromMs).toISOString().slice(0, 10)
+      const { retainedSince } = await readStats(telemetry)
+      return Object.entries(retainedSince)
+        .filter(([, kept]) => day < kept)
+        .map(([name, kept]) => ({ class: name, keptSince: kept }))
     },
 
     async export(request) {

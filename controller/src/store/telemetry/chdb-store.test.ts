@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { openTelemetryStore } from './chdb-store.ts'
-import { telemetryContract } from './telemetry-store.contract.ts'
+import { LOOK_FIRST_AT, telemetryContract } from './telemetry-store.contract.ts'
 
 telemetryContract('in the process', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'fb-telemetry-'))
   return {
-    open: async () => await openTelemetryStore(dir),
+    open: async () => await openTelemetryStore(dir, LOOK_FIRST_AT),
     end: async () => rmSync(dir, { recursive: true, force: true }),
   }
 })

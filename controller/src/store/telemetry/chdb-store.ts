@@ -7,7 +7,7 @@ import { writeLedger } from './part-ledger.ts'
 import type { TelemetryStore } from './telemetry-store.ts'
 
 /** Events in this process, in one directory. Faults: `telemetry_unsupported`, `telemetry_unreadable`, `telemetry_damaged`. */
-export async function openTelemetryStore(dir: string): Promise<TelemetryStore> {
+export async function openTelemetryStore(dir: string, lookFirstAt?: number): Promise<TelemetryStore> {
   // What a backup that was cut off froze; hard links only.
   rmSync(join(dir, 'shadow'), { recursive: true, force: true })
   const engine = await openChdbEngine(dir)
@@ -18,7 +18,7 @@ export async function openTelemetryStore(dir: string): Promise<TelemetryStore> {
     await engine.close()
     throw thrown
   }
-  const store = await openStore(engine, { dir, remember: (days) => writeLedger(dir, days) })
+  const store = await openStore(engine, { dir, remember: (days) => writeLedger(dir, days) }, lookFirstAt)
   try {
     await afterTables(engine, store, dir, ledger)
   } catch (thrown) {

@@ -6,14 +6,18 @@ import { type ClickhouseServer, openClickhouseEngine } from './clickhouse-engine
 import { type RigServer, startClickhouseRig } from './clickhouse-server.rig.ts'
 import { openStore } from './clickhouse-store.ts'
 import { DATABASE } from './event-table.ts'
-import { telemetryContract } from './telemetry-store.contract.ts'
+import { LOOK_FIRST_AT, telemetryContract } from './telemetry-store.contract.ts'
 
 telemetryContract('over HTTP', async () => {
   const dir = mkdtempSync(join(tmpdir(), 'fb-clickhouse-'))
   const rig = await startClickhouseRig(dir, 'firebreak', 'secret')
   return {
     open: async () =>
-      await openStore(await openClickhouseEngine({ url: rig.url, username: 'firebreak', password: 'secret' })),
+      await openStore(
+        await openClickhouseEngine({ url: rig.url, username: 'firebreak', password: 'secret' }),
+        undefined,
+        LOOK_FIRST_AT,
+      ),
     end: async () => {
       await rig.stop()
       rmSync(dir, { recursive: true, force: true })
@@ -36,7 +40,10 @@ if (url !== undefined) {
       await engine.close()
     }
     await drop()
-    return { open: async () => await openStore(await openClickhouseEngine(server)), end: drop }
+    return {
+      open: async () => await openStore(await openClickhouseEngine(server), undefined, LOOK_FIRST_AT),
+      end: drop,
+    }
   })
 }
 

@@ -9,6 +9,16 @@ import { type Engine, EngineFault } from './engine.ts'
 import { blockOf, eventLines, eventOf, type EventRow, INSERT_COLUMNS, ROW_COLUMNS } from './event-rows.ts'
 import { DATABASE, definitions, EVENTS, PARTS_TO_DELAY, SEEN, type SeenKind } from './event-table.ts'
 import { columnOf, EVENT_COLUMNS, type EventColumnName, isEventColumn } from './event-columns.ts'
+import {
+  DAYS_OF_EVENTS,
+  type DayOfEvents,
+  LOOK_FIRST_AT,
+  MAX_WINDOWS,
+  outside,
+  upTo,
+  windowOf,
+  within,
+} from './day-windows.ts'
 import { dropStatement, expired } from './retention.ts'
 import { readStats } from './stats.ts'
 import { FROZEN_TABLES } from './telemetry-store.ts'
@@ -53,8 +63,15 @@ interface Local {
   remember(days: TelemetryStats['days']): void
 }
 
-/** Makes the tables where they are not there yet. Fault `telemetry_unreadable`. */
-export async function openStore(engine: Engine, local?: Local): Promise<TelemetryStore> {
+/**
+ * Makes the tables where they are not there yet. `lookFirstAt`: events that a search looks at before it looks at more. Fault
+ * `telemetry_unreadable`.
+ */
+export async function openStore(
+  engine: Engine,
+  local?: Local,
+  lookFirstAt: number = LOOK_FIRST_AT,
+): Promise<TelemetryStore> {
   try {
     for (const statement of definitions()) await engine.command(statement)
   } catch (cause) {
@@ -65,12 +82,13 @@ export async function openStore(engine: Engine, local?: Local): Promise<Telemetr
       { cause },
     )
   }
-  return new ClickhouseStore(engine, local)
+  return new ClickhouseStore(engine, local, lookFirstAt)
 }
 
 class ClickhouseStore implements TelemetryStore {
   readonly #engine: Engine
   readonly #local: Local | undefined
+  readonly #lookFirstAt: number
   #healthy = true
   #damage: string | undefined
   #closed = false
@@ -78,9 +96,10 @@ class ClickhouseStore implements TelemetryStore {
   /** Inserts and holds, one after the other. */
   #queue: Promise<unknown> = Promise.resolve()
 
-  constructor(engine: Engine, local: Local | undefined) {
+  constructor(engine: Engine, local: Local | undefined, lookFirstAt: number) {
     this.#engine = engine
     this.#local = local
+    this.#lookFirstAt = lookFirstAt
   }
 
   async insert(token: string, events: readonly EventLine[]): Promise<void> {
@@ -101,7 +120,7 @@ class ClickhouseStore implements TelemetryStore {
 
   async search(query: EventQuery): Promise<readonly Event[]> {
     const limit = Math.max(1, Math.min(DEFAULT_LIMITS.rows, Math.floor(query.limit)))
-    const found = value(await this.find({ where: whereOf(query), order: 'newest', limit }))
+    const found = value(await this.find({ where: whereOf(query), order: 'newest', limit, ...nearTo(query) }))
     return found.map(({ event }) => event)
   }
 
@@ -110,13 +129,45 @@ class ClickhouseStore implements TelemetryStore {
     limits?: QueryLimits,
     signal?: AbortSignal,
   ): Promise<Result<readonly FoundEvent[], QueryRefusal>> {
-    const { sql, params } = searchStatement(search, ROW_COLUMNS)
-    const rows = await this.select<EventRow>(
-      { sql: `${sql} limit ${wholeLimit(search.limit)}`, params },
-      limits,
-      signal,
-    )
+    const rows = await this.#findByDays(search, limits, signal)
     return rows.ok ? ok(rows.value.map(eventOf)) : rows
+  }
+
+  async #findByDays(
+    search: EventSearch,
+    limits: QueryLimits = {},
+    signal?: AbortSignal,
+  ): Promise<Result<readonly EventRow[], QueryRefusal>> {
+    const limit = wholeLimit(search.limit)
+    const started = performance.now()
+    // All questions of one search have its time together.
+    const ask = async <Row>({ sql, params }: Statement) => {
+      const left = (limits.timeoutMs ?? DEFAULT_LIMITS.timeoutMs) - (performance.now() - started)
+      return await this.select<Row>({ sql, params }, { ...limits, timeoutMs: Math.max(1, left) }, signal)
+    }
+    const find = async (...also: readonly Statement[]) => {
+      const { sql, params } = searchStatement({ ...search, where: allOf(search.where, ...also) }, ROW_COLUMNS)
+      return await ask<EventRow>({ sql: `${sql} limit ${limit}`, params })
+    }
+    const days = await ask<DayOfEvents>(DAYS_OF_EVENTS)
+    if (!days.ok) return days
+    let atLeast = this.#lookFirstAt
+    for (let windows = 0; windows < MAX_WINDOWS; windows++) {
+      const window = windowOf(days.value, search, atLeast)
+      if (window === undefined) break
+      const rows = await find(within(window))
+      if (!rows.ok) return rows
+      const last = rows.value.at(-1)
+      if (last === undefined) break
+      if (rows.value.length === limit) {
+        const { sql, params } = allOf(search.where, outside(window, search.order, last.time_ms))
+        const others = await ask({ sql: `select 1 as one from ${EVENTS} where ${sql} limit 1`, params })
+        if (!others.ok) return others
+        return others.value.length === 0 ? rows : await find(upTo(search.order, last.time_ms))
+      }
+      atLeast = Math.ceil((1.5 * window.events * limit) / rows.value.length)
+    }
+    return await find()
   }
 
   async select<Row>(
@@ -294,6 +345,14 @@ function searchStatement({ where, order, after }: Omit<EventSearch, 'limit'>, co
   return { sql: `select ${columns} from ${EVENTS} where ${conditions.join(' and ')} order by ${by}`, params }
 }
 
+function allOf(...statements: readonly (Statement | undefined)[]): Statement {
+  const said = statements.filter((statement) => statement !== undefined)
+  return {
+    sql: said.length === 0 ? '1' : said.map(({ sql }) => `(${sql})`).join(' and '),
+    params: Object.assign({}, ...said.map(({ params }) => params)) as Statement['params'],
+  }
+}
+
 function wholeLimit(limit: number): number {
   return Math.max(1, Math.min(1_000_000, Math.floor(limit)))
 }
@@ -308,6 +367,9 @@ function settingsOf({ timeoutMs, rows, bytes, memoryBytes }: QueryLimits): Recor
     max_threads: READ_THREADS,
     // Texts of events are read for the rows of the answer alone.
     query_plan_max_limit_for_lazy_materialization: 10_000,
+    // They would stand in for the indexes of values and words, and every event of a day be compared one by one.
+    use_top_k_dynamic_filtering: 0,
+    use_skip_indexes_for_top_k: 0,
   }
 }
 
@@ -336,6 +398,11 @@ function refusalOf(
 function value<T>(result: Result<T, QueryRefusal>): T {
   if (!result.ok) throw new Fault('telemetry_timeout', result.why)
   return result.value
+}
+
+function nearTo({ until }: EventQuery): Pick<EventSearch, 'nearMs'> {
+  const nearMs = until === undefined ? Number.NaN : Date.parse(until)
+  return Number.isNaN(nearMs) ? {} : { nearMs }
 }
 
 function whereOf(query: EventQuery): Statement {

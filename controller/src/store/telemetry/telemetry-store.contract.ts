@@ -9,8 +9,11 @@ const epoch = randomUUID()
 const AGENT = 'abcdefghijklmnopqrstuvwxyz'
 const SHA = 'ab'.repeat(32)
 
+/** Events that a search under test looks at first: so few that it has to look again and again. */
+export const LOOK_FIRST_AT = 40
+
 export interface StoreUnderTest {
-  /** Over the same data each time. */
+  /** Over the same data each time, and with `LOOK_FIRST_AT`. */
   open(): Promise<TelemetryStore>
   end(): Promise<void>
 }
@@ -131,6 +134,64 @@ export function telemetryContract(name: string, start: () => Promise<StoreUnderT
       }
       expect(whole['newest']).toEqual(whole['oldest']?.toReversed())
     })
+
+    it.each(['newest', 'oldest'] as const)(
+      'finds the %s first over many days, also those that came days after they happened or claim to be of tomorrow',
+      async (order) => {
+        const day = (n: number) => `2026-06-${String(n).padStart(2, '0')}`
+        for (let n = 1; n <= 8; n++)
+          await store.insert(
+            `days-${order}-${n}`,
+            Array.from({ length: 30 }, (_, i) => {
+              // Of each day one is of long before, one of another day, and one of a clock that is ahead.
+              const of = i === 7 ? '2020-01-01' : i === 8 ? day(((n * 5) % 8) + 1) : i === 9 ? '2026-07-01' : day(n)
+              const time = `${of}T${String((n * 7 + i) % 24).padStart(2, '0')}:00:00.000Z`
+              const message = `daily${order}${i % 3 === 0 ? ' third' : ''}${i === 9 && n % 4 === 0 ? ' rare' : ''}`
+              return line(
+                n * 100 + i,
+                { '@timestamp': time, message },
+                { class: 'w', ingestedAt: `${day(n)}T23:00:00.000Z` },
+              )
+            }),
+          )
+        const way = order === 'newest' ? 'desc' : 'asc'
+        for (const [word, count] of Object.entries({ [`daily${order}`]: 240, third: 80, rare: 2 })) {
+          const conditions = new Conditions()
+          const where = conditions.statement(`${conditions.words(`daily${order}`)} and ${conditions.words(word)}`)
+          const truth = await store.select<{ seq: number }>({
+            sql: `select toFloat64(seq) as seq from firebreak.events where ${where.sql}
+              order by time ${way}, agent_id ${way}, epoch ${way}, class ${way}, seq ${way}`,
+            params: where.params,
+          })
+          if (!truth.ok) throw new Error(truth.why)
+          expect(truth.value.length).toBe(count)
+          for (const limit of [11, 50, 1_000]) {
+            const found: number[] = []
+            let after: EventKey | undefined
+            for (;;) {
+              const page = await store.find({ where, order, limit, ...(after && { after }) })
+              if (!page.ok) throw new Error(page.why)
+              found.push(...page.value.map(({ key }) => key.seq))
+              after = page.value.at(-1)?.key
+              if (page.value.length < limit || found.length >= 30) break
+            }
+            expect(found, `${word} by ${limit}`).toEqual(truth.value.slice(0, found.length).map(({ seq }) => seq))
+            expect(found.length).toBeGreaterThanOrEqual(Math.min(count, 30))
+          }
+          // With a hint where they are expected the same is found.
+          const nearMs = Date.parse(order === 'newest' ? '2026-06-06T00:00:00Z' : '2026-06-03T00:00:00Z')
+          const bound = new Conditions()
+          const bounded = bound.statement(
+            `${bound.words(`daily${order}`)} and ${bound.words(word)} and ${bound.compareTime('@timestamp', order === 'newest' ? '<=' : '>=', nearMs)}`,
+          )
+          const all = await store.find({ where: bounded, order, limit: 1_000 })
+          const near = await store.find({ where: bounded, order, limit: 5, nearMs })
+          if (!all.ok || !near.ok) throw new Error('a search was refused')
+          expect(near.value.map(({ key }) => key.seq)).toEqual(all.value.slice(0, 5).map(({ key }) => key.seq))
+        }
+      },
+      60_000,
+    )
 
     it('remembers when and where something was first and last seen', async () => {
       const other = 'c'.repeat(26)

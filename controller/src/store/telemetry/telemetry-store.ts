@@ -77,6 +77,8 @@ export interface EventSearch {
   readonly order: 'newest' | 'oldest'
   /** Only what comes after it in that order. */
   readonly after?: EventKey
+  /** A hint, ms since 1970: nothing that is looked for comes before it in that order. Changes how fast, never what is found. */
+  readonly nearMs?: number
   readonly limit: number
 }
 
