@@ -24,6 +24,7 @@ import type { CommandView } from './orders/orders.ts'
 import { createOrders } from './orders/orders-room.ts'
 import { createMemoryBus } from './store/bus/memory-bus.ts'
 import type { Bus } from './store/bus/bus.ts'
+import { newHostRow } from './store/state/new-host.ts'
 import { openStateStore } from './store/state/sqlite-store.ts'
 import type { StateStore } from './store/state/state-store.ts'
 import type { TelemetryStore } from './store/telemetry/telemetry-store.ts'
@@ -202,26 +203,17 @@ export class Rig {
       tx
         .insertInto('hosts')
         .values({
-          agent_id: agentId,
-          public_key: hostname,
-          hostname,
-          facts: '{}',
-          group_name: 'default',
+          ...newHostRow({
+            agentId,
+            publicKey: hostname,
+            facts: { hostname },
+            group: 'default',
+            at: '2026-01-01T00:00:00.000Z',
+          }),
           tags: JSON.stringify(more.tags ?? []),
           protected: more.protected === true ? 1 : 0,
-          criticality: 'normal',
-          enrolled_at: '2026-01-01T00:00:00.000Z',
-          last_seen_at: null,
           connected_session: more.connected === false ? null : 's',
-          boot_id: null,
           trust_version: 1,
-          command_lease: 0,
-          command_seq: 0,
-          receipt_seq: 0,
-          receipt_sha256: '',
-          containment: '{"phase":"none","drift_count":0}',
-          collectors: '[]',
-          revoked_at: null,
         })
         .execute(),
     )

@@ -33,6 +33,7 @@ import { SearchConfig } from '../search/search-config.ts'
 import { createSearch } from '../search/search.ts'
 import { createBackups } from '../store/backup/backups.ts'
 import { createMemoryBus } from '../store/bus/memory-bus.ts'
+import { newHostRow } from '../store/state/new-host.ts'
 import { openStateStore } from '../store/state/sqlite-store.ts'
 import type { Tables } from '../store/state/tables.ts'
 import type { TelemetryStore } from '../store/telemetry/telemetry-store.ts'
@@ -76,6 +77,7 @@ export async function startApi(changes: Changes = {}) {
   const rules: RuleStatus[] = []
   const telemetry = changes.telemetry ?? telemetryOf(events)
   const room = { state, audit, trust, bus, clock, log: roomLog(log), metrics, raise: async () => {} }
+  const ingest = ingestOf(room)
   const orders = createOrders(room)
   const coverage = createCoverage(room, Value.Default(CoverageConfig, {}) as CoverageConfig)
   const deps: ApiDeps = {
@@ -93,7 +95,7 @@ export async function startApi(changes: Changes = {}) {
     coverage,
     joinTokens: createJoinTokens(state, audit, trust, clock),
     controllers: () => trust.trust().file.controllers,
-    imports: createImports({ ...room, ingest: ingestOf(room) }),
+    imports: createImports({ ...room, ingest }),
     backups: createBackups({ ...room, stateDir: dir, telemetry, now: () => clock.now() }, join(dir, 'backups')),
     triage: createTriage({ ...room, store: state, telemetry }, Value.Create(TriageConfig)),
     rules: { ruleList: () => rules },
@@ -125,6 +127,7 @@ export async function startApi(changes: Changes = {}) {
     trust,
     events,
     rules,
+    ingest,
     secretOf: (role: Role) => secrets.get(role) ?? '',
     /** As this role, or with no token at all. */
     async ask(role: Role | null, options: InjectOptions) {
@@ -164,36 +167,38 @@ export function fitsItsSchema(api: ApiUnderTest['api'], method: string, url: str
 }
 
 export function hostRow(agentId: string, hostname: string): Insertable<Tables['hosts']> {
-  return {
-    agent_id: agentId,
-    public_key: `key of ${agentId}`,
+  const facts = {
     hostname,
-    facts: JSON.stringify({
-      hostname,
-      os: 'linux',
-      os_name: 'Debian GNU/Linux',
-      os_version: '12',
-      kernel: '6.1.0',
-      architecture: 'x86_64',
-      addresses: ['192.0.2.10'],
-      agent_version: '0.1.0',
-    }),
-    group_name: 'default',
-    tags: '[]',
-    protected: 0,
-    criticality: 'normal',
-    enrolled_at: new Date(NOW).toISOString(),
-    last_seen_at: new Date(NOW).toISOString(),
-    connected_session: null,
-    boot_id: null,
+    os: 'linux',
+    os_name: 'Debian GNU/Linux',
+    os_version: '12',
+    kernel: '6.1.0',
+    architecture: 'x86_64',
+    addresses: ['192.0.2.10'],
+    agent_version: '0.1.0',
+  }
+  const at = new Date(NOW).toISOString()
+  return {
+    ...newHostRow({ agentId: agentId as AgentId, publicKey: `key of ${agentId}`, facts, group: 'default', at }),
+    last_seen_at: at,
     trust_version: 1,
-    command_lease: 0,
-    command_seq: 0,
-    receipt_seq: 0,
-    receipt_sha256: '0'.repeat(64),
-    containment: JSON.stringify({ phase: 'none', drift_count: 0 }),
     collectors: JSON.stringify([{ name: 'procfs', state: 'running', classes: ['process'], events: 3, lost: 0 }]),
-    revoked_at: null,
+  }
+}
+
+/** A live rule that looks at processes. */
+export function processRule(id: string, title: string): RuleStatus {
+  return {
+    id,
+    title,
+    level: 'high',
+    file: 'shell.yml',
+    techniques: [],
+    classes: ['process'],
+    state: 'live',
+    why: null,
+    matches: 0,
+    lastMatchAt: null,
   }
 }
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { AGENT, type ApiUnderTest, fitsItsSchema, OTHER_AGENT, startApi } from './api.fixture.ts'
+import { AGENT, type ApiUnderTest, fitsItsSchema, OTHER_AGENT, processRule, startApi } from './api.fixture.ts'
 import type { HostCoverageShown, RuleCoverageShown } from './coverage.ts'
 
 const RULE = 'a1b2c3'
@@ -9,18 +9,7 @@ beforeEach(async () => {
   door = await startApi()
   await door.addHost(AGENT, 'web-1', { connected_session: 's' })
   await door.addHost(OTHER_AGENT, 'db-1', { last_seen_at: iso(-30) })
-  door.rules.push({
-    id: RULE,
-    title: 'Reverse Shell',
-    level: 'high',
-    file: 'shell.yml',
-    techniques: [],
-    classes: ['process'],
-    state: 'live',
-    why: null,
-    matches: 0,
-    lastMatchAt: null,
-  })
+  door.rules.push(processRule(RULE, 'Reverse Shell'))
 })
 afterEach(async () => {
   await door.stop()

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { AGENT, OTHER_AGENT } from '../api/api.fixture.ts'
+import { AGENT, OTHER_AGENT, processRule } from '../api/api.fixture.ts'
 import { startCli } from './cli.fixture.ts'
 
 let cli: Awaited<ReturnType<typeof startCli>>
@@ -8,18 +8,7 @@ beforeEach(async () => {
   const { door } = cli
   await door.addHost(AGENT, 'web-1', { connected_session: 's' })
   await door.addHost(OTHER_AGENT, 'db-1')
-  door.rules.push({
-    id: 'r1',
-    title: 'Reverse Shell',
-    level: 'high',
-    file: 'shell.yml',
-    techniques: [],
-    classes: ['process'],
-    state: 'live',
-    why: null,
-    matches: 0,
-    lastMatchAt: null,
-  })
+  door.rules.push(processRule('r1', 'Reverse Shell'))
   const at = (minutes: number) => new Date(door.clock.now() + minutes * 60_000).toISOString()
   const row = { agent_id: AGENT, epoch: 'e', class: 'process', recorded_at: at(0), reason: 'kernel_overflow' }
   await door.state.write((tx) =>

@@ -7,6 +7,7 @@ import { isSafePublicKey, verify } from '@firebreak/shared/trust/ed25519.ts'
 import { enrolMessage, isEnrolProof } from '@firebreak/shared/trust/handshake.ts'
 import type { AgentMessage, EntryRefusal } from '@firebreak/shared/wire/messages.ts'
 import type { Audit } from '../audit/index.ts'
+import { newHostRow } from '../store/state/new-host.ts'
 import type { StateStore, Tx } from '../store/state/state-store.ts'
 import type { ControllerTrust } from '../trust/index.ts'
 import { tokenContext } from './join-tokens.ts'
@@ -23,8 +24,6 @@ export interface Transcript {
 export interface Enrolment {
   enrol(request: EnrolRequest, transcript: Transcript, address: string): Promise<Result<AgentId, EntryRefusal>>
 }
-
-const ZEROS = '0'.repeat(64)
 
 export function createEnrolment(
   state: StateStore,
@@ -80,31 +79,9 @@ export function createEnrolment(
       .set({ uses: token.uses + 1 })
       .where('token_id', '=', request.token_id)
       .execute()
-    await tx
-      .insertInto('hosts')
-      .values({
-        agent_id: agentId,
-        public_key: request.public_key,
-        hostname: request.facts.hostname,
-        facts: JSON.stringify(request.facts),
-        group_name: token.group_name,
-        tags: '[]',
-        protected: 0,
-        criticality: 'normal',
-        enrolled_at: now,
-        last_seen_at: null,
-        connected_session: null,
-        boot_id: null,
-        trust_version: 0,
-        command_lease: 0,
-        command_seq: 0,
-        receipt_seq: 0,
-        receipt_sha256: ZEROS,
-        containment: JSON.stringify({ phase: 'none', drift_count: 0 }),
-        collectors: '[]',
-        revoked_at: null,
-      })
-      .execute()
+    const { facts, public_key: publicKey } = request
+    const host = { agentId, publicKey, facts, group: token.group_name, at: now }
+    await tx.insertInto('hosts').values(newHostRow(host)).execute()
     await audit.append(tx, {
       actor: `agent:${agentId}`,
       action: 'fleet.host.enrolled',

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { AgentId } from '@firebreak/shared/ids.ts'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { newHostRow } from '../store/state/new-host.ts'
 import { openStateStore } from '../store/state/sqlite-store.ts'
 import type { StateStore } from '../store/state/state-store.ts'
 import { inventoryKinds, takeInventory } from './inventory.ts'
@@ -14,24 +15,8 @@ let state: StateStore
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'fb-inventory-'))
   state = await openStateStore(join(dir, 'state.db'))
-  const host = {
-    public_key: 'k',
-    hostname: 'h',
-    facts: '{}',
-    group_name: 'g',
-    tags: '[]',
-    criticality: 'normal' as const,
-  }
-  await state.write((tx) =>
-    tx
-      .insertInto('hosts')
-      .values({
-        ...host, agent_id: AGENT, protected: 0, enrolled_at: '', last_seen_at: null, connected_session: null, boot_id: null,
-        trust_version: 0, command_lease: 0, command_seq: 0, receipt_seq: 0, receipt_sha256: '', containment: '{}', collectors: '[]',
-        sources: '[]', run: null, said_at: null, revoked_at: null, imported_at: null,
-      }) // biome-ignore format: a row
-      .execute(),
-  )
+  const host = { agentId: AGENT, publicKey: 'k', facts: { hostname: 'h' }, group: 'g', at: '' }
+  await state.write((tx) => tx.insertInto('hosts').values(newHostRow(host)).execute())
 })
 afterEach(async () => {
   await state.close()

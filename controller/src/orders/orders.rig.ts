@@ -19,6 +19,7 @@ import { Registry } from 'prom-client'
 import { type AuditLog, createAuditLog } from '../audit/audit-log.ts'
 import type { Alarm } from '../fleet/index.ts'
 import { createMemoryBus } from '../store/bus/memory-bus.ts'
+import { newHostRow } from '../store/state/new-host.ts'
 import { openStateStore } from '../store/state/sqlite-store.ts'
 import type { StateStore } from '../store/state/state-store.ts'
 import { type ControllerTrust, openControllerTrust } from '../trust/controller-trust.ts'
@@ -79,26 +80,15 @@ export async function ordersRig(): Promise<OrdersRig> {
         tx
           .insertInto('hosts')
           .values({
-            agent_id: host.agentId,
-            public_key: encodeBase64(host.key.publicKey),
-            hostname: name,
-            facts: '{}',
-            group_name: 'g',
-            tags: '[]',
+            ...newHostRow({
+              agentId: host.agentId,
+              publicKey: encodeBase64(host.key.publicKey),
+              facts: { hostname: name },
+              group: 'g',
+              at: '',
+            }),
             protected: more.protected ?? 0,
-            criticality: 'normal',
-            enrolled_at: '',
-            last_seen_at: null,
-            connected_session: null,
-            boot_id: null,
             trust_version: 1,
-            command_lease: 0,
-            command_seq: 0,
-            receipt_seq: 0,
-            receipt_sha256: '0'.repeat(64),
-            containment: '{}',
-            collectors: '[]',
-            revoked_at: null,
           })
           .execute(),
       )
