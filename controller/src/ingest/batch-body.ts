@@ -1,6 +1,6 @@
 /** The body of a batch as it was kept: only lines that fitted, in the order of their numbers. */
 import type { AgentId } from '@firebreak/shared/ids.ts'
-import type { Gap } from '@firebreak/shared/wire/frame.ts'
+import { batchSequence, type Gap } from '@firebreak/shared/wire/frame.ts'
 import type { EventLine } from '../store/telemetry/telemetry-store.ts'
 import type { BatchToRead } from './reader/read-batch.ts'
 
@@ -33,23 +33,9 @@ export function toReadAgain(row: KeptBatch, body: Uint8Array): BatchToRead {
   }
 }
 
-/** The text of a batch line by line, as the telemetry store takes it. */
-export function linesOf(row: KeptBatch, text: Uint8Array): EventLine[] {
-  const { agent_id: agentId, epoch, class: name, received_at: ingestedAt } = row
-  const lines: EventLine[] = []
-  const gaps = JSON.parse(row.gaps) as Gap[]
-  let gapAt = 0
-  let start = 0
-  for (let seq = row.first_seq; seq <= row.last_seq && start < text.length; seq++) {
-    const gap = gaps[gapAt]
-    if (gap && seq >= gap.from) {
-      seq = gap.to
-      gapAt++
-      continue
-    }
-    const end = text.indexOf(0x0a, start)
-    lines.push({ agentId, epoch, class: name, seq, ingestedAt, json: text.subarray(start, end) })
-    start = end + 1
-  }
-  return lines
+/** The text of a batch, whose every line has its end, as the telemetry store takes it. */
+export function linesOf(row: KeptBatch, text: Uint8Array): EventLine {
+  const { agent_id: agentId, epoch, class: name, received_at: ingestedAt, first_seq, last_seq } = row
+  const seqs = [...batchSequence({ first_seq, last_seq, gaps: JSON.parse(row.gaps) as Gap[] })]
+  return { agentId, epoch, class: name, seq: seqs[0] ?? first_seq, seqs, ingestedAt, json: text.subarray(0, -1) }
 }

@@ -141,12 +141,15 @@ export class Mover {
       .where('block_id', '=', blockId)
       .orderBy('id')
       .execute()
-    const events: EventLine[] = []
+    const lines: EventLine[] = []
+    let events = 0
     for (const row of rows) {
       const text = held.text(row.id) ?? (await readAgain(this.#deps, row.id))?.text
-      if (text) for (const line of linesOf(row, text)) events.push(line)
+      if (!text) continue
+      lines.push(linesOf(row, text))
+      events += row.count
     }
-    await telemetry.insert(blockId, events)
+    await telemetry.insert(blockId, lines)
     await state.write(async (tx) => {
       await tx
         .deleteFrom('ingest_batches')
@@ -162,7 +165,7 @@ export class Mover {
         .execute()
     })
     for (const { id } of rows) held.dropText(id)
-    metrics.moved.inc(events.length)
+    metrics.moved.inc(events)
     metrics.blockSeconds.observe((clock.monotonic() - started) / 1_000)
   }
 

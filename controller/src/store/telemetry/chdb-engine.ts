@@ -7,6 +7,7 @@ import type * as Chdb from 'chdb'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
 import { openProblem } from './chdb-damage.ts'
 import { type Block, type Engine, EngineFault, INSERT_SETTINGS, type Read } from './engine.ts'
+import { blocksDir, insertBlock } from './chdb-block.ts'
 import { exportsDir, parquetFile } from './chdb-parquet.ts'
 import { withLiterals } from './literals.ts'
 import type { Params } from './telemetry-store.ts'
@@ -50,26 +51,20 @@ class ChdbEngine implements Engine {
   readonly #waiting: ((reader: Chdb.Session) => void)[] = []
   readonly #sessions: readonly Chdb.Session[]
   readonly #exports: string
+  readonly #blocks: string
 
   constructor(dir: string, chdb: typeof Chdb, writer: Chdb.Session, readers: readonly Chdb.Session[]) {
     this.name = `chDB in ${dir}`
     this.#exports = exportsDir(dir)
+    this.#blocks = blocksDir(dir)
     this.#chdb = chdb
     this.#writer = writer
     this.#idle = [...readers]
     this.#sessions = [writer, ...readers]
   }
 
-  async insert({ table, columns, body, token }: Block): Promise<void> {
-    await told(
-      this.#writer.insert({
-        table,
-        columns,
-        values: body,
-        format: 'TabSeparated',
-        settings: { ...INSERT_SETTINGS, insert_deduplication_token: token },
-      }),
-    )
+  async insert(block: Block): Promise<void> {
+    await told(insertBlock((sql) => this.#writer.queryAsync(sql), block, INSERT_SETTINGS, this.#blocks))
   }
 
   async command(sql: string, params: Params = {}): Promise<void> {

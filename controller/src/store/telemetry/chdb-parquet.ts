@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { quoted } from './literals.ts'
 
 /** Where files lie while they are read; emptied of what a crash left there. */
 export function exportsDir(storeDir: string): string {
@@ -28,9 +29,4 @@ export async function* parquetFile(
   } finally {
     rmSync(path, { force: true })
   }
-}
-
-/** The clause takes no parameter; in its literal only the backslash and the quote mean anything. */
-function quoted(path: string): string {
-  return `'${path.replaceAll(/[\\']/g, String.raw`\$&`)}'`
 }

@@ -9,6 +9,7 @@ import {
 } from '@clickhouse/client'
 import { Fault, reasonOf } from '@firebreak/shared/result.ts'
 import { type Block, type Engine, EngineFault, INSERT_SETTINGS, type Read } from './engine.ts'
+import { blockOf, INSERT_COLUMNS } from './event-rows.ts'
 import type { Params } from './telemetry-store.ts'
 
 export interface ClickhouseServer {
@@ -76,14 +77,12 @@ class ClickhouseEngine implements Engine {
     this.#client = client
   }
 
-  async insert({ table, columns, body, token }: Block): Promise<void> {
-    const [first, ...others] = columns
-    if (first === undefined) throw new Error('an insert names its columns')
+  async insert({ table, events, token }: Block): Promise<void> {
     await told(
       this.#client.insert({
         table,
-        columns: [first, ...others],
-        values: Readable.from([body], { objectMode: false }),
+        columns: [...INSERT_COLUMNS],
+        values: Readable.from([blockOf(events)], { objectMode: false }),
         format: 'TabSeparated',
         clickhouse_settings: { ...INSERT_SETTINGS, insert_deduplication_token: token },
       }),

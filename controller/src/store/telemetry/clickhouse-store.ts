@@ -6,7 +6,7 @@ import { Fault, ok, reasonOf, refuse, type Result } from '@firebreak/shared/resu
 import { MiB } from '@firebreak/shared/wire/units.ts'
 import { Conditions } from './conditions.ts'
 import { type Engine, EngineFault } from './engine.ts'
-import { blockOf, eventLines, eventOf, type EventRow, INSERT_COLUMNS, ROW_COLUMNS } from './event-rows.ts'
+import { eventLines, eventOf, type EventRow, ROW_COLUMNS } from './event-rows.ts'
 import { DATABASE, definitions, EVENTS, PARTS_TO_DELAY, SEEN, type SeenKind } from './event-table.ts'
 import { columnOf, EVENT_COLUMNS, type EventColumnName, isEventColumn } from './event-columns.ts'
 import {
@@ -109,7 +109,7 @@ class ClickhouseStore implements TelemetryStore {
 
   async #insert(token: string, events: readonly EventLine[]): Promise<void> {
     try {
-      await this.#engine.insert({ table: EVENTS, columns: INSERT_COLUMNS, body: blockOf(events), token })
+      await this.#engine.insert({ table: EVENTS, events, token })
       this.#healthy = true
       this.#lastToken = token
     } catch (cause) {

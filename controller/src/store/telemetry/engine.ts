@@ -1,10 +1,9 @@
-import type { Params } from './telemetry-store.ts'
+import type { EventLine, Params } from './telemetry-store.ts'
 
-/** Rows on their way in, as TabSeparated. */
+/** Events on their way in. */
 export interface Block {
   readonly table: string
-  readonly columns: readonly string[]
-  readonly body: Uint8Array
+  readonly events: readonly EventLine[]
   /** The same token again stores nothing. */
   readonly token: string
 }

@@ -28,7 +28,7 @@ export function blockOf(events: readonly EventLine[]): Uint8Array {
   let bytes = 0
   let of: EventLine | undefined
   let owner = ''
-  for (const event of events) {
+  for (const event of events.flatMap(single)) {
     if (of?.agentId !== event.agentId || of.epoch !== event.epoch || of.class !== event.class) {
       owner = [event.agentId, event.epoch, event.class].map(escaped).join('\t')
       of = event
@@ -48,6 +48,17 @@ export function blockOf(events: readonly EventLine[]): Uint8Array {
     block[at++] = LINE_END
   }
   return block
+}
+
+function single(event: EventLine): readonly EventLine[] {
+  if (event.seqs === undefined) return [event]
+  let start = 0
+  return event.seqs.map((seq) => {
+    const end = event.json.indexOf(LINE_END, start)
+    const json = event.json.subarray(start, end === -1 ? event.json.length : end)
+    start += json.length + 1
+    return { ...event, seq, seqs: [seq], json }
+  })
 }
 
 const [TAB, LINE_END, RETURN, BACKSLASH] = [0x09, 0x0a, 0x0d, 0x5c]

@@ -25,5 +25,10 @@ function literal(value: Params[string]): string {
       throw new Fault('unbound_parameter', 'a number that is not finite cannot be searched for')
     return String(value)
   }
-  return `'${value.replaceAll(/[\\']/g, String.raw`\$&`)}'`
+  return quoted(value)
+}
+
+/** A text as a literal, also where the engine takes no parameter. */
+export function quoted(text: string): string {
+  return `'${text.replaceAll(/[\\']/g, String.raw`\$&`)}'`
 }

@@ -12,12 +12,15 @@ export interface StoredEvent {
   readonly event: Event
 }
 
-/** An event on its way into the store: its JSON text as the agent wrote it, checked, in UTF-8. */
+/** An event on its way into the store, or several of one stream: their JSON text as the agent wrote it, checked, in UTF-8. */
 export interface EventLine {
   readonly agentId: string
   readonly epoch: string
   readonly class: string
+  /** Of the first. */
   readonly seq: number
+  /** Of each, where the text is several lines, each but the last with a line end. */
+  readonly seqs?: readonly number[]
   /** ISO 8601 UTC, ms. */
   readonly ingestedAt: string
   readonly json: Uint8Array
