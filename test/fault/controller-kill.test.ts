@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { killRepeatedly } from './kill-cycles.ts'
 
 /** `pnpm bench ingest-kill` does it 500 times. */
-const KILLS = 12
+const KILLS = 6
 
 describe('a controller that is killed while 20 agents send', () => {
   it('has stored every event that it acked, each once, and the numbers close', async () => {

@@ -32,8 +32,8 @@ import { foreignTargets } from './targets.ts'
 import { mustBeOpen } from './verdict.ts'
 import { IsolationWatch } from './watch.ts'
 
-const CONFIRM_MS = 13_000
-const LAPSE_S = 15
+export const CONFIRM_MS = 13_000
+export const LAPSE_S = 15
 /** How long a probe waits for the controller right after a start: the connection may still have to be made. */
 const START_CONFIRM_MS = 15_000
 
