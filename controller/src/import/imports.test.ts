@@ -1,12 +1,16 @@
-import type { RecordingLine } from '@firebreak/shared/recordings/recording.ts'
+import type { RecordedEvent, RecordingLine } from '@firebreak/shared/recordings/recording.ts'
+import { WIRE } from '@firebreak/shared/wire/limits.ts'
 import { sql } from 'kysely'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type ApiUnderTest, AGENT, startApi } from '../api/api.fixture.ts'
 import type { Fleet } from '../fleet/index.ts'
 import type { Ingest } from '../ingest/index.ts'
 import { IMPORT_ROOM, ImportAdmission } from './import-admission.ts'
+import { batchesOf } from './import-batches.ts'
 import { importEpoch, importedAgentId } from './import-ids.ts'
+import { createImports } from './imports.ts'
 import type { NewImport } from './index.ts'
+import { createLogger, roomLog } from '../log.ts'
 
 const DIGEST = 'ab'.repeat(32)
 const RECORDING: NewImport = {
@@ -114,6 +118,23 @@ describe('a recording that is taken in', () => {
     expect(await imports().complete(id, 7, 'user:ann')).toMatchObject({ ok: false, code: 'import_gap' })
   })
 
+  it('stores nothing twice when two send the same lines at once, and lets both go on', async () => {
+    const { id } = await imports().begin(RECORDING, 'user:ann')
+    const both = await Promise.all([take(id, 1, LINES), take(id, 1, LINES.slice(0, 3))])
+    expect(both.map(({ storedEvents }) => storedEvents)).toEqual([3, 3])
+    expect((await rows()).reduce((sum, { count }) => sum + count, 0)).toBe(3)
+  })
+
+  it('stores nothing of lines that another controller took while they were read', async () => {
+    const { id } = await imports().begin(RECORDING, 'user:ann')
+    const other = createImports({ ...door.deps, log: roomLog(createLogger('silent')), ingest: door.ingest })
+    const both = await Promise.allSettled([imports().take(id, 1, LINES), other.take(id, 1, LINES)])
+    expect(both.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+    expect(both.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { code: 'import_moved' } })
+    expect(await imports().get(id)).toMatchObject({ lines: 6, storedEvents: 3 })
+    expect((await rows()).reduce((sum, { count }) => sum + count, 0)).toBe(3)
+  })
+
   it('that is complete comes back as it is, and is taken in once more only when asked', async () => {
     const { id } = await imports().begin(RECORDING, 'user:ann')
     await take(id, 1, LINES)
@@ -147,6 +168,42 @@ describe('a recording that is taken in', () => {
       await sql`drop trigger full`.execute(tx)
     })
     expect(await take(id, 1, LINES)).toMatchObject({ storedEvents: 3 })
+  })
+
+  it('names no more than 1,024 hosts; the records of the others are counted as refused', async () => {
+    const { id } = await imports().begin(RECORDING, 'user:ann')
+    const known = Array.from({ length: 1_023 }, (_, n) => `host-${n}`)
+    const hosts = Object.fromEntries(known.map((hostname) => [importedAgentId(hostname), { hostname, events: 1 }]))
+    await door.state.write((tx) =>
+      tx
+        .updateTable('imports')
+        .set({ hosts: JSON.stringify(hosts) })
+        .execute(),
+    )
+    const after = await take(
+      id,
+      1,
+      ['host-5', 'one-more', 'too-many', 'and-another', 'ONE-MORE'].map((host) => sysmon(host)),
+    )
+    expect(after.hosts).toHaveLength(1_024)
+    expect(after).toMatchObject({
+      records: 5,
+      storedRecords: 3,
+      refused: [{ code: 'too_many_hosts', records: 2, examples: [{ line: 3 }, { line: 4 }] }],
+    })
+  })
+
+  it('counts every refused record and shows the first five of a reason', async () => {
+    const { id } = await imports().begin(RECORDING, 'user:ann')
+    const [refused] = (
+      await take(
+        id,
+        1,
+        Array.from({ length: 9 }, () => 'no JSON'),
+      )
+    ).refused
+    expect(refused).toMatchObject({ code: 'not_json', records: 9 })
+    expect(refused?.examples.map(({ line }) => line)).toEqual([1, 2, 3, 4, 5])
   })
 
   it('makes hosts that nothing can be ordered to, with the reason', async () => {
@@ -211,6 +268,46 @@ describe('a recording that is taken in', () => {
 })
 
 describe('room for recordings', () => {
+  it('is waited for before anything is stored; when there is none, or the controller stops, the caller is asked to come again', async () => {
+    const { id } = await imports().begin(RECORDING, 'user:ann')
+    const full = createImports({
+      ...door.deps,
+      log: roomLog(createLogger('silent')),
+      ingest: { acceptTogether: async (...these) => await door.ingest.acceptTogether(...these), fullness: () => 1 },
+    })
+    const first = full.take(id, 1, LINES)
+    for (let waited = 0; waited <= IMPORT_ROOM.patienceMs; waited += 1_000) await door.clock.advance(1_000)
+    expect(await first).toMatchObject({ ok: false, code: 'not_ready' })
+    const second = full.take(id, 1, LINES)
+    await door.clock.advance(IMPORT_ROOM.lookMs)
+    full.stop()
+    expect(await second).toMatchObject({ ok: false, code: 'not_ready' })
+    expect(await rows()).toEqual([])
+  })
+
+  it('is left to others: what one request brought is counted against the next', async () => {
+    const { id } = await imports().begin(RECORDING, 'user:ann')
+    await take(
+      id,
+      1,
+      Array.from({ length: IMPORT_ROOM.undetected + 1 }, (_, n) => sysmon(`h${n}`)),
+    )
+    let isTaken = false
+    const next = imports()
+      .take(id, IMPORT_ROOM.undetected + 2, [sysmon('h')])
+      .then((taken) => (isTaken = taken.ok))
+    for (let n = 0; n < 5; n++) await door.clock.advance(IMPORT_ROOM.lookMs)
+    expect(isTaken).toBe(false)
+    await door.state.write((tx) => tx.updateTable('ingest_batches').set({ detected: 1 }).execute())
+    await expect
+      .poll(async () => {
+        await door.clock.advance(IMPORT_ROOM.lookMs)
+        return isTaken
+      })
+      .toBe(true)
+    await next
+  })
+
   const admission = (fullness: () => number) => {
     const ingest: Pick<Ingest, 'fullness'> = { fullness }
     return new ImportAdmission(door.state, ingest, door.clock)
@@ -232,6 +329,30 @@ describe('room for recordings', () => {
     expect(await refused).toBe(false)
   })
 
+  it('ends when so many of its own batches wait for the telemetry store that the disk would fill', async () => {
+    const rooms = admission(() => 0)
+    const { id } = await imports().begin(RECORDING, 'user:ann')
+    const ids: number[] = []
+    for (let n = 0; n <= IMPORT_ROOM.unstored; n += 64) {
+      await take(
+        id,
+        n + 1,
+        Array.from({ length: 64 }, (_, k) => sysmon(`h${n + k}`)),
+      )
+      const fresh = await door.state.db.selectFrom('ingest_batches').select('id').where('detected', '=', 0).execute()
+      await door.state.write((tx) => tx.updateTable('ingest_batches').set({ detected: 1 }).execute())
+      ids.push(...fresh.map((row) => row.id))
+    }
+    rooms.took(ids)
+    let isThere = false
+    const waiting = rooms.room().then((has) => (isThere = has))
+    await door.clock.advance(IMPORT_ROOM.lookMs * 3)
+    expect(isThere).toBe(false)
+    await door.state.write((tx) => tx.updateTable('ingest_batches').set({ stored: 1 }).execute())
+    await door.clock.advance(IMPORT_ROOM.lookMs)
+    expect(await waiting).toBe(true)
+  })
+
   it('ends when so many of its own batches wait for detection that an agent would notice', async () => {
     const rooms = admission(() => 0)
     const { id } = await imports().begin(RECORDING, 'user:ann')
@@ -247,8 +368,10 @@ describe('room for recordings', () => {
       ids.push(row.id)
     }
     rooms.took(ids)
-    const waiting = rooms.room()
+    let isThere = false
+    const waiting = rooms.room().then((has) => (isThere = has))
     await door.clock.advance(IMPORT_ROOM.lookMs * 3)
+    expect(isThere).toBe(false)
     await door.state.write((tx) =>
       tx
         .updateTable('ingest_batches')
@@ -259,6 +382,37 @@ describe('room for recordings', () => {
     await door.clock.advance(IMPORT_ROOM.lookMs)
     expect(await waiting).toBe(true)
   })
+})
+
+it('events of a recording come in batches that an agent could have sent, numbered without a hole', () => {
+  const event = (n: number): RecordedEvent => ({
+    host: 'web-1',
+    line: n,
+    records: 1,
+    recordedMs: 0,
+    event: {
+      '@timestamp': '2020-06-10T02:51:04.728Z',
+      event: { category: ['process'], type: ['start'], action: 'x', dataset: 'x' },
+      // The larger ones come first: they are limited by bytes, the others by their number.
+      message: 'x'.repeat(n < 30 ? 200_000 : 10),
+    },
+  })
+  const events = Array.from({ length: WIRE.maxBatchEvents + 500 }, (_, n) => event(n))
+  const headers = batchesOf(
+    events,
+    importedAgentId,
+    () => 5,
+    () => 'epoch',
+  ).map(({ batch }) => batch.header)
+  let next = 5
+  for (const { first_seq, last_seq, count, body_bytes } of headers) {
+    expect([first_seq, count]).toEqual([next, last_seq - first_seq + 1])
+    expect(count).toBeLessThanOrEqual(WIRE.maxBatchEvents)
+    expect(body_bytes).toBeLessThanOrEqual(WIRE.maxBatchBytes)
+    next = last_seq + 1
+  }
+  expect(next - 5).toBe(events.length)
+  expect(headers.some(({ count }) => count === WIRE.maxBatchEvents)).toBe(true)
 })
 
 it('an imported host has another id than any agent', () => {
