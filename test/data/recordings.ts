@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { ImportReport } from '@firebreak/controller/src/cli/events-import.ts'
 import { eventLines } from '@firebreak/controller/src/cli/hunt-events.ts'
 import { hunt } from '@firebreak/controller/src/cli/hunt-run.ts'
 import { readRuleFiles } from '@firebreak/controller/src/cli/hunt-rules.ts'
@@ -66,21 +67,6 @@ export async function huntedIn(paths: readonly string[], files: readonly RuleFil
   return found
 }
 
-export interface ImportReport {
-  readonly files: readonly {
-    readonly file: string
-    readonly state: string
-    readonly file_sha256: string
-    readonly records: number
-  }[]
-  readonly records: number
-  readonly stored_records: number
-  readonly stored_events: number
-  readonly refused_records: number
-  readonly refused: Readonly<Record<string, number>>
-  readonly hosts: number
-}
-
 /** `firebreak events import FILES... --json`, as a person would run it. */
 export async function importFiles(
   controller: Pick<ControllerProcess, 'apiUrl'>,
@@ -127,7 +113,7 @@ export async function detectedIn(
   const lines = new Map<string, string>()
   for (const path of paths) {
     const known = report.files.find(({ file }) => file === basename(path))
-    if (known === undefined || !path.includes('.json')) continue
+    if (known?.file_sha256 === undefined || !path.includes('.json')) continue
     await numberLines(path, known.file_sha256, lines)
   }
   const found = new Set<string>()

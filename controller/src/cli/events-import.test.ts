@@ -5,6 +5,7 @@ import { gzipSync, zstdCompressSync } from 'node:zlib'
 import { packTar } from 'modern-tar'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { startCli } from './cli.fixture.ts'
+import type { ImportReport } from './events-import.ts'
 import { PaceClock, shiftToNow } from './import-pace.ts'
 
 const record = (at: string, more: Readonly<Record<string, unknown>> = {}) =>
@@ -27,22 +28,6 @@ const AUDIT = [
   'type=EXECVE msg=audit(1604994496.155:1): argc=1 a0="id"',
   'type=EOE msg=audit(1604994496.155:1): ',
 ].join('\n')
-
-interface Report {
-  readonly files: readonly {
-    readonly file: string
-    readonly state: string
-    readonly import_id?: string
-    readonly file_sha256?: string
-    readonly records: number
-  }[]
-  readonly records: number
-  readonly stored_records: number
-  readonly stored_events: number
-  readonly refused_records: number
-  readonly refused: Readonly<Record<string, number>>
-  readonly hosts: number
-}
 
 let cli: Awaited<ReturnType<typeof startCli>>
 let folder: string
@@ -83,12 +68,12 @@ describe('firebreak events import', () => {
       ['c.jsonl.zst', zstdCompressSync(ATTACK)],
     ] as const) {
       const again = await cli.run(['events', 'import', '--json', await put(name, content)])
-      expect((again.json() as Report).files).toMatchObject([{ state: 'known', records: 4 }])
+      expect((again.json() as ImportReport).files).toMatchObject([{ state: 'known', records: 4 }])
     }
-    expect((first.json() as Report).files[0]?.state).toBe('stored')
+    expect((first.json() as ImportReport).files[0]?.state).toBe('stored')
     expect(await stored()).toBe(3)
     const asked = await cli.run(['events', 'import', '--json', '--again', join(folder, 'a.jsonl')])
-    expect((asked.json() as Report).files[0]?.state).toBe('stored')
+    expect((asked.json() as ImportReport).files[0]?.state).toBe('stored')
     expect(await stored()).toBe(6)
   })
 
@@ -101,7 +86,7 @@ describe('firebreak events import', () => {
     const broken = await put('broken.gz', gzipSync(ATTACK).subarray(0, 40))
     const ran = await cli.run(['events', 'import', '--json', broken, await put('all.tar.zst', zstdCompressSync(tar))])
     expect(ran.code).toBe(8)
-    expect((ran.json() as Report).files.map(({ file, state }) => [file, state])).toEqual([
+    expect((ran.json() as ImportReport).files.map(({ file, state }) => [file, state])).toEqual([
       ['broken.gz', 'failed'],
       ['all.tar.zst!one.jsonl', 'stored'],
       ['all.tar.zst!../../two.log', 'stored'],
@@ -112,9 +97,9 @@ describe('firebreak events import', () => {
     const path = await put('attack.jsonl', ATTACK)
     const looked = (
       await cli.run(['events', 'import', '--json', '--dry-run', path], { env: { FIREBREAK_API: 'http://127.0.0.1:9' } })
-    ).json() as Report
+    ).json() as ImportReport
     expect(await stored()).toBe(0)
-    const done = (await cli.run(['events', 'import', '--json', path])).json() as Report
+    const done = (await cli.run(['events', 'import', '--json', path])).json() as ImportReport
     const { files: _looked, ...counts } = looked
     const { files: _done, ...others } = done
     expect(counts).toEqual(others)
@@ -167,7 +152,7 @@ describe('firebreak events import', () => {
   it('gives all records to the host that is named, and nothing to one with an impossible name', async () => {
     const path = await put('attack.jsonl', ATTACK)
     const ran = await cli.run(['events', 'import', '--json', '--host', 'web-1', path])
-    expect((ran.json() as Report).hosts).toBe(1)
+    expect((ran.json() as ImportReport).hosts).toBe(1)
     expect((await cli.run(['events', 'import', '--host', 'a b', path])).code).toBe(2)
     const hosts = await cli.run(['hosts', 'list'])
     expect(hosts.out).toMatch(/web-1\s+imported/)

@@ -37,6 +37,18 @@ interface Outcome {
   readonly hosts: readonly { readonly hostname: string; readonly events: number }[]
 }
 
+/** What `--json` prints. */
+export interface ImportReport {
+  readonly files: readonly Outcome[]
+  readonly records: number
+  readonly stored_records: number
+  readonly stored_events: number
+  readonly refused_records: number
+  /** Reason → records. */
+  readonly refused: Readonly<Record<string, number>>
+  readonly hosts: number
+}
+
 const SAY_EVERY_MS = 2_000
 
 export function addImportVerb(cli: Cli, events: Command): void {
@@ -165,7 +177,7 @@ const STATES: Readonly<Record<Outcome['state'], string>> = {
 function report({ io, format }: Session, outcomes: readonly Outcome[]): void {
   const sum = (of: (outcome: Outcome) => number) => outcomes.reduce((total, outcome) => total + of(outcome), 0)
   const refusedIn = (outcome: Outcome) => outcome.refused.reduce((total, { records }) => total + records, 0)
-  const total = {
+  const total: ImportReport = {
     files: outcomes,
     records: sum(({ records }) => records),
     stored_records: sum(({ stored_records: stored }) => stored),
