@@ -6,7 +6,7 @@ import type { Clock } from '@firebreak/shared/clock.ts'
 import { entityPrefixOf, readBootId } from '../platform/linux/process-identity.ts'
 import { AccountNames } from './accounts.ts'
 import { type KnownProcess, type Ordinary, lineageOf } from './process-events.ts'
-import { type ProcessImage, type ProcessStat, ProcfsReader, ttyPathOf } from './procfs-process.ts'
+import { type ProcessStat, ProcfsReader, ttyPathOf } from './procfs-process.ts'
 
 /** Ended processes that are still known: a child's or a connection's record may be read after its end. */
 const MAX_ENDED = 2_048
@@ -32,14 +32,9 @@ export interface ProcessEntry {
 }
 
 /** A process as somebody meets it for the first time. */
-export interface Met extends Pick<ProcessEntry, 'comm' | 'telling' | 'imageOfMs'> {
-  readonly pid: number
-  readonly startTicks: number
-  readonly startedAt: string
-  readonly ppid: number
-  readonly session: number
-  readonly tty: string | undefined
-  readonly image: ProcessImage
+export interface Met
+  extends Pick<KnownProcess, 'pid' | 'startTicks' | 'startedAt' | 'ppid' | 'session' | 'tty' | 'image'>,
+    Pick<ProcessEntry, 'comm' | 'telling' | 'imageOfMs'> {
   readonly executable?: KnownProcess['executable']
   /** As it is known; undefined: only its pid is. */
   readonly parent: ProcessEntry | undefined

@@ -1,4 +1,5 @@
 /** Records of the kernel sensor, as typed values. `agent/sensor/src/records.h` tells what each field means; `decode-record.ts` reads them. */
+import type { Namespaces } from '../procfs-process.ts'
 import type { SensorText } from './record-reader.ts'
 
 export const SENSOR_PROTOCOL_VERSION = 1
@@ -44,21 +45,11 @@ export interface SensorActor {
   /** major << 20 | minor; 0: none. */
   readonly tty: number
   readonly cgroup: bigint
-  readonly namespaces: SensorNamespaces
+  readonly namespaces: Namespaces
   /** The pid as the process itself sees it. */
   readonly innerPid: number
   readonly capEffective: bigint
   readonly comm: Uint8Array
-}
-
-export interface SensorNamespaces {
-  readonly pid: number
-  readonly mnt: number
-  readonly net: number
-  readonly user: number
-  readonly uts: number
-  readonly ipc: number
-  readonly cgroup: number
 }
 
 export interface SensorRecordBase {
