@@ -62,6 +62,16 @@ async function answer(ask: string): Promise<unknown> {
       return controller.state.db.selectFrom('commands').select('id').execute()
     case 'audit':
       return controller.audit.verify()
+    case 'backup':
+      return controller.backups.start('picture', 'user:test')
+    case 'backup-made':
+      return controller.backups.get('picture')
+    case 'gaps':
+      return controller.state.db.selectFrom('gaps').selectAll().execute()
+    case 'windows':
+      return controller.state.db.selectFrom('coverage_windows').selectAll().execute()
+    case 'differences':
+      return controller.state.db.selectFrom('accounting_differences').selectAll().execute()
     case 'memory':
       globalThis.gc?.()
       return process.memoryUsage()

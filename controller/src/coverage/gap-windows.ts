@@ -68,6 +68,7 @@ function qualityOf(reason: GapReason): CoverageQuality {
     case 'disk_failed':
     case 'epoch_lost':
     case 'controller_damaged':
+    case 'controller_restored':
       return 'blind'
     default:
       throw new TypeError(`unhandled reason ${JSON.stringify(reason satisfies never)}`)

@@ -1,13 +1,17 @@
 /** Holds what agents say of their streams against what is stored: each difference is a row, an alarm and a figure, until it is explained. */
 import type { Clock } from '@firebreak/shared/clock.ts'
 import type { AgentId } from '@firebreak/shared/ids.ts'
+import type { GapReason } from '@firebreak/shared/wire/frame.ts'
 import type { StreamCount } from '@firebreak/shared/wire/messages.ts'
 import type { Selectable } from 'kysely'
+import { RESTORED_TO } from '../store/state/restored-to.ts'
 import type { StateStore, Tx } from '../store/state/state-store.ts'
 import type { Tables } from '../store/state/tables.ts'
 import { examine, type Finding, FINDINGS } from './accounting.ts'
 import type { RaiseAlarm } from './alarm.ts'
 import type { FleetLog, FleetMetrics } from './log-names.ts'
+
+const RESTORED: GapReason = 'controller_restored'
 
 type StreamRow = Selectable<Tables['streams']>
 
@@ -51,7 +55,7 @@ export class StreamAccounts {
     let opened = 0
     for (const said of streams) {
       const row = rows.find((row) => row.epoch === said.epoch && row.class === said.class)
-      const finding = await this.#examine(tx, said, row, live)
+      const finding = await this.#examine(tx, agentId, said, row, live)
       const known = open.find((one) => one.epoch === said.epoch && one.class === said.class)
       const isSame = finding !== undefined && known?.kind === finding.kind && known.events === finding.events
       if (known && !isSame) {
@@ -122,22 +126,99 @@ export class StreamAccounts {
       this.#deps.metrics.unaccountedOpen.set({ kind }, Number(sums.find((sum) => sum.kind === kind)?.events ?? 0))
   }
 
-  async #examine(tx: Tx, said: StreamCount, row: StreamRow | undefined, live: boolean): Promise<Finding | undefined> {
+  async #examine(
+    tx: Tx,
+    agentId: AgentId,
+    said: StreamCount,
+    row: StreamRow | undefined,
+    live: boolean,
+  ): Promise<Finding | undefined> {
     const first = examine(said, row)
     // At the start of a connection an agent whose disk went back has not begun its new epoch yet; that is told by itself.
     if (first?.kind === 'rolled_back' && !live) return undefined
-    if (first?.kind !== 'missing' || row === undefined) return first
-    const damaged = await tx
-      .selectFrom('gaps')
-      .select((e) => e.fn.sum<number | string | null>((e) => e('to_seq', '-', e.ref('from_seq'))).as('span'))
-      .select((e) => e.fn.countAll<number | string>().as('count'))
-      .where('agent_id', '=', row.agent_id)
-      .where('epoch', '=', row.epoch)
-      .where('class', '=', row.class)
-      .where('reason', '=', 'controller_damaged')
-      .executeTakeFirstOrThrow()
-    return examine(said, { ...row, damaged: Number(damaged.span ?? 0) + Number(damaged.count) })
+    if (first?.kind !== 'missing') return first
+    const finding = examine(said, { ...(row ?? NOTHING_YET), damaged: await lostHere(tx, agentId, said) })
+    if (finding?.kind !== 'missing') return finding
+    const restoredTo = await restoredToOf(tx)
+    if (restoredTo === undefined) return finding
+    // It is told by the same agent when it has begun its new epoch: with the counts of the one that ended.
+    if (!live && (said.acked ?? 0) > (row?.acked_seq ?? 0)) return undefined
+    if (!(await endedBehind(tx, agentId, said))) return finding
+    await forget(tx, agentId, said, row?.acked_seq ?? 0, finding.events, restoredTo)
+    return undefined
   }
+}
+
+const NOTHING_YET = { acked_seq: 0, stored: 0, invalid: 0 }
+
+/** Events that were taken in and are gone, by the gaps that say so. */
+async function lostHere(tx: Tx, agentId: AgentId, said: StreamCount): Promise<number> {
+  const damaged = await tx
+    .selectFrom('gaps')
+    .select((e) => e.fn.sum<number | string | null>((e) => e('to_seq', '-', e.ref('from_seq'))).as('span'))
+    .select((e) => e.fn.countAll<number | string>().as('count'))
+    .where('agent_id', '=', agentId)
+    .where('epoch', '=', said.epoch)
+    .where('class', '=', said.class)
+    .where('reason', 'in', ['controller_damaged', RESTORED])
+    .executeTakeFirstOrThrow()
+  return Number(damaged.span ?? 0) + Number(damaged.count)
+}
+
+/** When the backup was made to which this controller was set back, if it ever was. */
+async function restoredToOf(tx: Tx): Promise<string | undefined> {
+  const row = await tx.selectFrom('meta').select('value').where('key', '=', RESTORED_TO).executeTakeFirst()
+  return row?.value
+}
+
+/** Whether the host has ended the epoch because this controller had forgotten what it had acked. */
+async function endedBehind(tx: Tx, agentId: AgentId, { epoch, moved }: StreamCount): Promise<boolean> {
+  if (moved === undefined) return false
+  const end = await tx
+    .selectFrom('epoch_ends')
+    .select('why')
+    .where('agent_id', '=', agentId)
+    .where('epoch', '=', epoch)
+    .executeTakeFirst()
+  return end?.why === 'controller_behind'
+}
+
+/** What was acked after the backup and is neither here nor on the host any more: a gap with its number and its time. */
+async function forget(
+  tx: Tx,
+  agentId: AgentId,
+  { epoch, class: name }: StreamCount,
+  ackedSeq: number,
+  events: number,
+  restoredTo: string,
+): Promise<void> {
+  const end = await tx
+    .selectFrom('epoch_ends')
+    .select(['at', 'recorded_at'])
+    .where('agent_id', '=', agentId)
+    .where('epoch', '=', epoch)
+    .executeTakeFirstOrThrow()
+  await tx
+    .insertInto('gaps')
+    .values({
+      agent_id: agentId,
+      epoch,
+      class: name,
+      from_seq: ackedSeq + 1,
+      to_seq: ackedSeq + events,
+      reason: RESTORED,
+      first_at: restoredTo,
+      last_at: end.at,
+      recorded_at: end.recorded_at,
+    })
+    .execute()
+  await tx
+    .updateTable('streams')
+    .set((e) => ({ dropped: e('dropped', '+', events) }))
+    .where('agent_id', '=', agentId)
+    .where('epoch', '=', epoch)
+    .where('class', '=', name)
+    .execute()
 }
 
 export async function closeDifference(tx: Tx, id: number, at: string, why: string): Promise<void> {

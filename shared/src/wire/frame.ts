@@ -42,6 +42,8 @@ export const GAP_REASONS = [
   'epoch_lost',
   /** Acked, and then not readable any more where the controller kept them. */
   'controller_damaged',
+  /** Acked, and then forgotten: the controller was set back to a backup that is older than they are. */
+  'controller_restored',
 ] as const
 export type GapReason = (typeof GAP_REASONS)[number]
 

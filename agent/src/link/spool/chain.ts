@@ -28,6 +28,7 @@ export function replacesRecords(reason: GapReason): boolean {
     case 'invalid':
     case 'disk_failed':
     case 'controller_damaged':
+    case 'controller_restored':
       return false
     default:
       throw new TypeError(`unhandled reason ${JSON.stringify(reason satisfies never)}`)

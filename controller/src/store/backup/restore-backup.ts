@@ -10,6 +10,7 @@ import { Fault, reasonOf } from '@firebreak/shared/result.ts'
 import { generateSeed, signingKeyOf } from '@firebreak/shared/trust/ed25519.ts'
 import { createAuditLog } from '../../audit/audit-log.ts'
 import { lockStateDir, RESTORE_MARK } from '../state/state-lock.ts'
+import { RESTORED_TO } from '../state/restored-to.ts'
 import { openStateStore } from '../state/sqlite-store.ts'
 import { copyFile, filesUnder, flushFolder, hashOf } from './backup-files.ts'
 import { KEY_FILES, KEY_FOLDERS, readState } from './make-backup.ts'
@@ -94,19 +95,27 @@ async function build(from: string, building: string, manifest: Manifest, now: ()
   const kept = readState(join(building, 'state.db'))
   if (kept.audit.head_sha256 !== manifest.audit.head_sha256 || kept.audit.records !== manifest.audit.records)
     throw new Fault('backup_invalid', 'the audit log of the backup is not the one that its list names')
-  await checkAudit(join(building, 'state.db'), now)
+  await checkAudit(join(building, 'state.db'), now, manifest)
   if (manifest.telemetry)
     await attachParts(join(from, 'telemetry'), join(building, 'telemetry'), manifest.telemetry.days)
   await flushFolder(building)
 }
 
 /** Record by record and receipt by receipt, as `firebreak audit verify` does it. The key is for checkpoints, of which none is made here. */
-async function checkAudit(path: string, now: () => number): Promise<void> {
+async function checkAudit(path: string, now: () => number, { made_at }: Manifest): Promise<void> {
   const state = await openStateStore(path)
   try {
     const { ok: holds, brokenAt, why } = await createAuditLog(state, { now }, signingKeyOf(generateSeed())).verify()
     if (!holds)
       throw new Fault('backup_invalid', `record ${brokenAt ?? '?'} of the audit log does not hold: ${why ?? ''}`)
+    // What hosts sent since then and have let go is forgotten: when they say so, this says that it is true.
+    await state.write((tx) =>
+      tx
+        .insertInto('meta')
+        .values({ key: RESTORED_TO, value: made_at })
+        .onConflict((conflict) => conflict.column('key').doUpdateSet({ value: made_at }))
+        .execute(),
+    )
   } finally {
     await state.close()
   }
