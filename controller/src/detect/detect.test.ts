@@ -98,11 +98,30 @@ describe('detection', () => {
     const host = await rig.host('web-1')
     failing = 5
     await rig.commit(host, [processEvent(clock, SHELL), processEvent(clock, 'cat /etc/passwd')])
-    for (let i = 0; i < 20; i++) await clock.advance(10)
+    for (let i = 0; i < 500 && (await undetected(rig)) > 0; i++) await clock.advance(10)
     await rig.settle()
+    expect(failing).toBe(0)
     expect(await signals(rig)).toHaveLength(2)
     expect(await undetected(rig)).toBe(0)
     expect(names(rig)).toContain('detect.feed.failed')
+  })
+
+  it('matches what comes after a signal that still waits for its look-ups, and stores both in order', async () => {
+    const answers: ((found: { events: number; hosts: number }) => void)[] = []
+    const rig = await started({ prevalence: () => new Promise((resolve) => answers.push(resolve)) })
+    const host = await rig.host('web-1')
+    await rig.commit(host, [processEvent(clock, SHELL)])
+    await rig.commit(host, [processEvent(clock, 'cat /etc/passwd')])
+    await expect.poll(() => answers.length).toBe(2)
+    answers[1]?.({ events: 0, hosts: 0 })
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(await signals(rig)).toEqual([])
+    answers[0]?.({ events: 0, hosts: 0 })
+    await rig.settle()
+    expect((await signals(rig)).map((signal) => signal.rule_title)).toEqual([
+      'Reverse Shell Over Bash',
+      'Account Discovery',
+    ])
   })
 
   it('goes on past a signal that cannot be stored, and names it', async () => {

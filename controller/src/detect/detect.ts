@@ -13,6 +13,7 @@ import { type DetectLog, type DetectMetrics, detectMetrics } from './log-names.t
 import { readRuleFiles } from './rule-files.ts'
 import { RuleSet } from './rule-set.ts'
 import { signalOf, strongestRules } from './signals.ts'
+import { StoreQueue } from './store-queue.ts'
 
 export interface DetectDeps {
   readonly feed: Feed
@@ -46,6 +47,10 @@ class DetectRoom implements Detect {
   #stopping: AbortController | undefined
   /** Something was committed since the feed was asked last. */
   #pending = false
+  #woken = Promise.withResolvers<void>()
+  readonly #queue = new StoreQueue()
+  /** Batches up to this one are in the queue or stored. */
+  #matched = 0
   #running: Promise<void> | undefined
 
   constructor(deps: DetectDeps, config: DetectConfig) {
@@ -120,6 +125,7 @@ class DetectRoom implements Detect {
 
   #wake(): void {
     this.#pending = true
+    this.#woken.resolve()
     const stopping = this.#stopping
     if (stopping === undefined || this.#running !== undefined) return
     this.#running = this.#drain(stopping.signal).finally(() => {
@@ -130,36 +136,33 @@ class DetectRoom implements Detect {
   }
 
   async #drain(stop: AbortSignal): Promise<void> {
-    while (this.#pending && !stop.aborted) {
-      this.#pending = false
+    while (!stop.aborted && (this.#pending || !this.#queue.isDone)) {
       try {
-        const batches = await this.#deps.feed.takeUndetected(this.#config.batches_at_once)
-        if (batches.length === 0) continue
-        this.#pending = true
-        await this.#detectAll(batches)
+        if (this.#pending && !this.#queue.isFull) await this.#next()
+        else await Promise.race([this.#queue.progress(), this.#woken.promise])
       } catch (thrown) {
-        this.#pending = true
         this.#deps.log.error('detect.feed.failed', { why: reasonOf(thrown), retry_ms: this.#config.retry_ms })
+        await this.#queue.settled()
+        this.#matched = 0
+        this.#pending = true
         await this.#deps.clock.sleep(this.#config.retry_ms, stop).catch(() => undefined) // stopped: the loop ends
       }
     }
+    await this.#queue.settled()
   }
 
   /** Matches in order and stores in order; the writes of several batches share one commit. */
-  async #detectAll(batches: readonly UndetectedBatch[]): Promise<void> {
-    const stored: Promise<void>[] = []
-    try {
-      for (const batch of batches) {
-        const signals = await this.#match(batch)
-        const findings = signals.length > 0 ? await this.#deps.triage.prepare(signals) : undefined
-        stored.push(this.#store(batch, signals, findings))
-        // A batch with signals is seen through before the next, so that its alerts are what the next ones join.
-        if (signals.length > 0) await stored.at(-1)
-      }
-    } finally {
-      await Promise.allSettled(stored)
+  async #next(): Promise<void> {
+    this.#pending = false
+    this.#woken = Promise.withResolvers<void>()
+    const batches = await this.#deps.feed.takeUndetected(this.#config.batches_at_once, this.#matched)
+    if (batches.length > 0) this.#pending = true
+    for (const batch of batches) {
+      const signals = await this.#match(batch)
+      this.#matched = batch.batchId
+      const findings = signals.length > 0 ? this.#deps.triage.prepare(signals) : undefined
+      this.#queue.add(findings, (found) => this.#store(batch, signals, found))
     }
-    await Promise.all(stored)
   }
 
   async #match({ events }: UndetectedBatch): Promise<Signal[]> {

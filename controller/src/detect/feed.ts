@@ -12,8 +12,8 @@ export interface UndetectedBatch {
 
 /** What detection needs of ingest. The rows are the queue: a crash between ack and detection leaves them there to be taken again. */
 export interface Feed {
-  /** The oldest batches with `detected = 0`, in the order of their commit, at most `limit`. Takes nothing away: asking again gives the same. */
-  takeUndetected(limit: number): Promise<readonly UndetectedBatch[]>
+  /** The oldest batches behind `after` with `detected = 0`, in the order of their commit, at most `limit`. Takes nothing away: asking again gives the same. */
+  takeUndetected(limit: number, after: number): Promise<readonly UndetectedBatch[]>
   /** In the transaction that stores what was found. A batch that is already marked stays marked. */
   markDetected(tx: Tx, batchId: number): Promise<void>
 }

@@ -20,12 +20,13 @@ export interface FeedDeps {
 export function createFeed(deps: FeedDeps): IngestFeed {
   const { state, held } = deps
   return {
-    async takeUndetected(limit) {
+    async takeUndetected(limit, after = 0) {
       for (;;) {
         const rows = await state.db
           .selectFrom('ingest_batches')
           .select(['id', 'agent_id'])
           .where('detected', '=', 0)
+          .where('id', '>', after)
           .orderBy('id')
           .limit(limit)
           .execute()

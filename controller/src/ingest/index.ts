@@ -46,8 +46,8 @@ export interface Ingest {
 }
 
 export interface IngestFeed {
-  /** The oldest batches that nobody marked, in the order of their commit, at most `limit`. Asking again gives the same. */
-  takeUndetected(limit: number): Promise<readonly CommittedBatch[]>
+  /** The oldest batches that nobody marked, behind the batch `after`, in the order of their commit, at most `limit`. Asking again gives the same. */
+  takeUndetected(limit: number, after?: number): Promise<readonly CommittedBatch[]>
   /** In the transaction that stores what was found. */
   markDetected(tx: Tx, batchId: number): Promise<void>
 }

@@ -12,6 +12,8 @@ const REMEMBER_MS = 600_000
 const MAX_REMEMBERED = 10_000
 /** After so many failures in a row the store is left alone for a while, so that it does not slow down every batch. */
 const FAILURES = 3
+/** The telemetry store answers one after the other; who waits for its turn does so here, where no time runs yet. */
+const LOOKUPS_AT_ONCE = 2
 const PAUSE_MS = 30_000
 
 export interface PrevalenceLookup {
@@ -27,6 +29,8 @@ export function createPrevalence(
   const remembered = new Map<string, { readonly until: number; readonly found: Prevalence }>()
   let failures = 0
   let pausedUntil = 0
+  let running = 0
+  const waiting: (() => void)[] = []
 
   return {
     async of(signals) {
@@ -41,7 +45,8 @@ export function createPrevalence(
         const known = remembered.get(key)
         if (known !== undefined && known.until > now) found.set(key, known.found)
         else if (now < pausedUntil) found.set(key, unknown('the telemetry store did not answer lately'))
-        else if (asked.size >= config.prevalence_lookups) found.set(key, unknown('too much to look up at once'))
+        else if (asked.size + waiting.length >= config.prevalence_lookups)
+          found.set(key, unknown('too much to look up at once'))
         else asked.set(key, { ...question, before: new Date(clock.now() - BEFORE_MS).toISOString() })
       }
       if (asked.size === 0) return found
@@ -52,6 +57,8 @@ export function createPrevalence(
   }
 
   async function ask(question: { field: string; value: string; before: string }): Promise<Prevalence> {
+    if (running >= LOOKUPS_AT_ONCE) await new Promise<void>((resolve) => waiting.push(resolve))
+    running++
     const ended = new AbortController()
     try {
       const answer = await Promise.race([
@@ -67,6 +74,8 @@ export function createPrevalence(
       return failed(reasonOf(thrown))
     } finally {
       ended.abort()
+      running--
+      waiting.shift()?.()
     }
   }
 

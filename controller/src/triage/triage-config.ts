@@ -49,14 +49,13 @@ export const TriageConfig = Type.Object(
       default: 200,
       minimum: 0,
       maximum: 10_000,
-      description:
-        'How long triage waits for the telemetry store to say how common something is, ms for a whole batch.',
+      description: 'How long triage waits for the telemetry store to say how common something is, ms for one value.',
     }),
     prevalence_lookups: Type.Integer({
       default: 32,
       minimum: 0,
       maximum: 1024,
-      description: 'How many values of one batch are looked up at most.',
+      description: 'How many values may wait to be looked up; what is more is judged without it.',
     }),
   },
   { additionalProperties: false, default: {}, description: 'Signals into alerts into incidents, and how sure we are.' },
