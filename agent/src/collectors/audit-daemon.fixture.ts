@@ -20,7 +20,7 @@ export function noAudit(): string | undefined {
 export class AuditDaemon implements AsyncDisposable {
   readonly #rules: readonly (readonly string[])[]
   readonly #folder = mkdtempSync(join(tmpdir(), 'fb-audit-'))
-  readonly #wasEnabled = /^enabled 1$/m.test(spawnSync('auditctl', ['-s'], { encoding: 'utf8' }).stdout)
+  readonly #before = statusOf()
   #daemon: ChildProcess | undefined
 
   /** Each as auditctl(8) takes it after -a. */
@@ -66,15 +66,18 @@ export class AuditDaemon implements AsyncDisposable {
 
   /** Since the machine started. */
   lost(): number {
-    return Number(/^lost (\d+)$/m.exec(spawnSync('auditctl', ['-s'], { encoding: 'utf8' }).stdout)?.[1] ?? 0)
+    return statusOf().lost
   }
 
   async off(): Promise<void> {
-    for (const rule of this.#rules) spawnSync('auditctl', ['-d', ...rule], { stdio: 'ignore' })
-    if (!this.#wasEnabled) spawnSync('auditctl', ['-e', '0'], { stdio: 'ignore' })
     const daemon = this.#daemon
+    if (!daemon) return
     this.#daemon = undefined
-    if (!daemon || daemon.exitCode !== null) return
+    for (const rule of this.#rules) spawnSync('auditctl', ['-d', ...rule], { stdio: 'ignore' })
+    const { enabled, backlog_limit: limit, backlog_wait_time: wait } = this.#before
+    spawnSync('auditctl', ['-b', String(limit), '--backlog_wait_time', String(wait)], { stdio: 'ignore' })
+    if (enabled === 0) spawnSync('auditctl', ['-e', '0'], { stdio: 'ignore' })
+    if (daemon.exitCode !== null) return
     const ended = once(daemon, 'exit')
     daemon.kill('SIGTERM')
     await ended
@@ -83,5 +86,17 @@ export class AuditDaemon implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.off()
     rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** What auditctl(8) says of the kernel's side. */
+function statusOf() {
+  const { stdout } = spawnSync('auditctl', ['-s'], { encoding: 'utf8' })
+  const numberOf = (name: string) => Number(new RegExp(`^${name} (\\d+)$`, 'm').exec(stdout)?.[1] ?? 0)
+  return {
+    enabled: numberOf('enabled'),
+    lost: numberOf('lost'),
+    backlog_limit: numberOf('backlog_limit'),
+    backlog_wait_time: numberOf('backlog_wait_time'),
   }
 }
