@@ -72,16 +72,28 @@ async function finish(count: number): Promise<void> {
 
 it('lets agents take turns: who sends much waits behind itself', async () => {
   const [a, b, c] = [host('a'), host('b'), host('c')]
-  for (let i = 0; i < 6; i++) a.offer()
+  for (let i = 0; i < 6; i++) a.offer(1_000)
   expect(order()).toBe('a')
-  b.offer()
-  c.offer()
+  b.offer(1_000)
+  c.offer(1_000)
   expect(order()).toBe('ab')
   await finish(1)
   expect(order()).toBe('abc')
   await finish(3)
-  for (let i = 3; i < 8; i++) await begun[i]?.done()
+  for (let i = 3; i < 8; i++) {
+    vi.advanceTimersByTime(2_000)
+    await begun[i]?.done()
+  }
   expect(order()).toBe('abcaaaaa')
+})
+
+it('stores small batches of an agent beside each other, so that they share a commit, and those of others before its next full one', () => {
+  const a = host('a')
+  for (let i = 0; i < 12; i++) a.offer(10)
+  expect(order()).toBe('a'.repeat(12))
+  a.offer(1_000)
+  host('b').offer(10)
+  expect(order()).toBe(`${'a'.repeat(12)}b`)
 })
 
 it('stores no more of an agent a second than its rate, also when it connects anew, and others at once', async () => {

@@ -12,7 +12,7 @@ import type { GatewayMetrics } from './log-names.ts'
 export interface AdmissionLimits {
   /** Bytes of batches that wait, over all agents. */
   readonly queued_bytes: number
-  /** Batches of all agents that are being stored at the same time. */
+  /** Batches of all agents that are being stored at the same time, full ones; of small ones it is as many more. */
   readonly batches_at_once: number
   readonly events_per_agent_per_s: number
 }
@@ -54,6 +54,8 @@ export type OnIntake = (state: 'stopped' | 'resumed') => void
 
 /** A batch costs as much as so many events even if it holds none. */
 const COST_OF_A_BATCH = 50
+/** Of one lane at the same time: one full batch, or small ones that share a commit. More would wait in front of others. */
+const COST_OF_A_LANE = WIRE.maxBatchEvents
 const FULL: Credit = {
   events: WIRE.maxBatchesInFlight * WIRE.maxBatchEvents,
   bytes: WIRE.maxBatchesInFlight * WIRE.maxFrameBytes,
@@ -82,6 +84,7 @@ export class Admission {
   readonly #buckets = new Map<string, Bucket>()
   readonly #timer: NodeJS.Timeout
   #queuedBytes = 0
+  /** Cost of what is being stored. */
   #running = 0
   #storeMs = 0
   #paused = false
@@ -147,17 +150,17 @@ export class Admission {
     this.#admit()
   }
 
-  /** One batch of each lane in turn, as long as there is room, and one of a lane at a time: a second would wait in front of others. */
+  /** One batch of each lane in turn, as long as there is room. */
   #admit(): void {
     const now = this.#tick()
-    for (let at = 0; at < this.#turns.length && this.#running < this.#limits.batches_at_once; ) {
+    for (let at = 0; at < this.#turns.length && this.#running < this.#limits.batches_at_once * WIRE.maxBatchEvents; ) {
       if (this.#store.fullness() >= 1) return
       const lane = this.#turns[at] as AgentLane
       const batch = lane.waiting[0]
       if (batch === undefined) {
         this.#turns.splice(at, 1)
         lane.hasTurn = false
-      } else if (lane.running > 0 || !lane.bucket.take(costOf(batch), now)) at++
+      } else if (!lane.hasRoomFor(batch) || !lane.bucket.take(costOf(batch), now)) at++
       else {
         this.#turns.splice(at, 1)
         this.#turns.push(lane)
@@ -170,14 +173,17 @@ export class Admission {
 
   async #run(lane: AgentLane, batch: Offered): Promise<void> {
     const began = this.#tick()
-    this.#running++
-    lane.running++
+    const cost = costOf(batch)
+    this.#running += cost
+    lane.running += cost
+    lane.batches++
     this.#queuedBytes -= batch.bytes
     try {
       await batch.store()
     } finally {
-      this.#running--
-      lane.running--
+      this.#running -= cost
+      lane.running -= cost
+      lane.batches--
       this.#storeMs += (this.#tick() - began - this.#storeMs) * SMOOTHING
       this.#metrics.queuedBytes.set(this.#queuedBytes)
       this.#resumeWhenLess()
@@ -244,7 +250,9 @@ class AgentLane implements Lane {
   readonly owner: LaneOwner
   readonly bucket: Bucket
   readonly waiting: Offered[] = []
+  /** Being stored: what they cost, and how many they are. */
   running = 0
+  batches = 0
   hasTurn = false
   readonly #hooks: LaneHooks
   #credit: Credit
@@ -263,10 +271,14 @@ class AgentLane implements Lane {
 
   offer(batch: Offered): boolean {
     if (this.#left) return true
-    if (this.waiting.length + this.running >= MAX_BATCHES_WAITING) return false
+    if (this.waiting.length + this.batches >= MAX_BATCHES_WAITING) return false
     this.waiting.push(batch)
     this.#hooks.offered(this, batch)
     return true
+  }
+
+  hasRoomFor(batch: Offered): boolean {
+    return this.running === 0 || this.running + costOf(batch) <= COST_OF_A_LANE
   }
 
   leave(): void {

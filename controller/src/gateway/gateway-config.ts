@@ -39,7 +39,7 @@ export const GatewayConfig = Type.Object(
       minimum: 1,
       maximum: 4_096,
       description:
-        'Batches of all agents that are being stored at the same time; the others wait, agent by agent in turn.',
+        'Full batches (1,000 events) of all agents that are being stored at the same time, or as many more smaller ones; the others wait, agent by agent in turn.',
     }),
     queued_bytes: Type.Integer({
       default: 64 * MiB,
