@@ -17,6 +17,8 @@ import type { IngestLog, IngestMetrics } from './log-names.ts'
 const MAX_BLOCK_BATCHES = 1_000
 const MAX_BLOCK_BYTES = 64 * MiB
 const RETRY_MS = 1_000
+/** When nothing came for one of them, nothing more is waited for. */
+const PIECES_OF_A_WAIT = 8
 
 export interface MoverDeps extends Pick<FeedDeps, 'reader' | 'setAside'> {
   readonly state: StateStore
@@ -34,6 +36,7 @@ export class Mover {
   #running: Promise<void> | undefined
   /** Events committed and not yet in a block, as far as known here. */
   #waitingEvents = 0
+  #commits = 0
   #wake: (() => void) | undefined
   #backlog = 0
   /** A block may have been planned of which it is not known whether it went in. */
@@ -58,6 +61,7 @@ export class Mover {
 
   committed(events: number): void {
     this.#backlog++
+    this.#commits++
     this.#waitingEvents += events
     if (this.#waitingEvents >= this.#config.block_events) this.#wake?.()
   }
@@ -72,8 +76,7 @@ export class Mover {
       try {
         const moved = (this.#unsure && (await this.#unfinished())) || (await this.#plan())
         await this.#count()
-        if (!moved) await this.#pause(this.#config.block_wait_ms, true)
-        else if (this.#waitingEvents < this.#config.block_events) await this.#pause(this.#config.block_wait_ms, true)
+        if (!moved || this.#waitingEvents < this.#config.block_events) await this.#linger()
       } catch (thrown) {
         this.#unsure = true
         this.#deps.metrics.moveFailures.inc()
@@ -97,6 +100,22 @@ export class Mover {
     if (!row || row.block_id === null) return false
     await this.#insert(row.block_id)
     return true
+  }
+
+  /** Until a block is full, its time is over, or nothing more comes for a part of that time. */
+  async #linger(): Promise<void> {
+    const { block_events, block_wait_ms } = this.#config
+    const until = this.#deps.clock.monotonic() + block_wait_ms
+    let seen: number
+    do {
+      seen = this.#commits
+      await this.#pause(Math.ceil(block_wait_ms / PIECES_OF_A_WAIT), true)
+    } while (
+      !this.#stopping.signal.aborted &&
+      this.#waitingEvents < block_events &&
+      this.#deps.clock.monotonic() < until &&
+      (this.#waitingEvents === 0 || this.#commits !== seen)
+    )
   }
 
   async #plan(): Promise<boolean> {
