@@ -3,7 +3,7 @@ import { drainPending, Session } from 'chdb'
 import { openTelemetryStore } from './chdb-store.ts'
 import { DATABASE, EVENTS } from './event-table.ts'
 
-/** As many rows are written; more are the same parts attached again, which takes no time and no disk until they are merged. */
+/** As many rows are written; more are the same parts attached again, which takes no time and no disk. */
 const MAX_WRITTEN = 1_000_000
 const FILLING = `${DATABASE}.filling`
 
@@ -31,6 +31,17 @@ export async function fillStore(dir: string, events: number, event: string): Pro
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => (JSON.parse(line) as { partition_id: string }).partition_id)
+    // As after weeks: the parts of then are as large as they become. Merged meanwhile, they would be measured and not what comes in.
+    for (const partition of partitions)
+      await session.queryAsync(`optimize table ${FILLING} partition id '${partition}' final`)
+    const size = await session.queryAsync(
+      `select toFloat64(min(bytes_on_disk)) as bytes from system.parts where active and database = '${DATABASE}' and table = 'filling'`,
+      { format: 'JSONEachRow' },
+    )
+    const { bytes } = JSON.parse(size.text()) as { bytes: number }
+    await session.queryAsync(
+      `alter table ${EVENTS} modify setting max_bytes_to_merge_at_max_space_in_pool = ${bytes}, max_bytes_to_merge_at_min_space_in_pool = ${Math.min(bytes, 1_048_576)}`,
+    )
     for (let done = 0; done < events; done += written)
       for (const partition of partitions)
         await session.queryAsync(`alter table ${EVENTS} attach partition id '${partition}' from ${FILLING}`)
