@@ -3,17 +3,16 @@ import { randomInt } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { openChdbEngine } from '@firebreak/controller/src/store/telemetry/chdb-engine.ts'
 import { openTelemetryStore } from '@firebreak/controller/src/store/telemetry/chdb-store.ts'
 import { Conditions } from '@firebreak/controller/src/store/telemetry/conditions.ts'
 import { EVENTS } from '@firebreak/controller/src/store/telemetry/event-table.ts'
+import { lookUp } from '@firebreak/controller/src/search/sightings.ts'
 import type { TelemetryStore } from '@firebreak/controller/src/store/telemetry/telemetry-store.ts'
 import { processEvent } from '../fleet/simulated-events.ts'
 import { type Bench, percentile } from './bench.ts'
-import { DAYS, HOSTS, insertStatement, VALUES } from './search-events.ts'
+import { DAYS, HOSTS, VALUES } from './search-events.ts'
+import { fillDays } from './search-fill.ts'
 
-const MERGE_WAIT_MS = 300_000
 const TREE_LEVELS = 4
 const TREE_LIMIT = 500
 
@@ -23,12 +22,14 @@ export const searchBench: Bench = {
   async run({ short, say }) {
     const total = short ? 560_000 : 20_160_000
     const rounds = short ? 12 : 60
-    const dir = mkdtempSync(join(tmpdir(), 'fb-bench-search-'))
+    // Filling takes minutes: a folder that is named is kept, and filled no further than it has to be.
+    const kept = process.env['FIREBREAK_BENCH_SEARCH_DIR']
+    const dir = kept ?? mkdtempSync(join(tmpdir(), 'fb-bench-search-'))
     try {
-      const first = await openTelemetryStore(dir)
-      const insertEmpty = await insertCost(first, 'empty')
-      await first.close()
-      const made = await generate(dir, total, say)
+      const insertEmpty = await costInEmpty()
+      // Makes the tables.
+      await (await openTelemetryStore(dir)).close()
+      const made = await fillDays(dir, total, say)
       const store = await openTelemetryStore(dir)
       try {
         const stats = await store.stats()
@@ -56,7 +57,7 @@ export const searchBench: Bench = {
             days: DAYS,
             bytes_per_event: stats.bytes / stats.events,
             parts: stats.parts,
-            generated_per_s: made,
+            filled_per_s: made,
             ...times,
             insert_empty_us_per_event: insertEmpty,
             insert_full_us_per_event: insertFull,
@@ -67,35 +68,9 @@ export const searchBench: Bench = {
         await store.close()
       }
     } finally {
-      rmSync(dir, { recursive: true, force: true })
+      if (kept === undefined) rmSync(dir, { recursive: true, force: true })
     }
   },
-}
-
-async function generate(dir: string, total: number, say: (line: string) => void): Promise<number> {
-  const engine = await openChdbEngine(dir)
-  try {
-    const perDay = Math.floor(total / DAYS)
-    const started = performance.now()
-    for (let day = 0; day < DAYS; day++) {
-      await engine.command(insertStatement(day * perDay, perDay, day))
-      if (day % 7 === 6) say(`${(day + 1) * perDay} events made`)
-    }
-    const perS = total / ((performance.now() - started) / 1_000)
-    const deadline = performance.now() + MERGE_WAIT_MS
-    const merging = async () => {
-      const text = await engine.read({
-        sql: 'select toFloat64(count()) as n from system.merges',
-        params: {},
-        settings: {},
-      })
-      return (JSON.parse(text) as { n: number }).n
-    }
-    while ((await merging()) > 0 && performance.now() < deadline) await sleep(500)
-    return perS
-  } finally {
-    await engine.close()
-  }
 }
 
 /** Each finds something that is there, another each time, and returns how many events it found. */
@@ -129,6 +104,11 @@ function lookups(store: TelemetryStore, total: number): Record<string, () => Pro
     word: prepared('word', isProcess, (c, value) => c.words(value)),
     part_of_a_word: prepared('word', isProcess, (c, value) => c.like('process.command_line', `*${value.slice(1)}*`)),
     tree: async () => await tree(store, await valueOf('entity', isProcess)),
+    seen_on_hosts: async () => {
+      const found = await lookUp(store, await valueOf('hash', isProcess), {}, undefined)
+      if (!found.ok) throw new Error(found.why)
+      return found.value.hosts.length
+    },
     seen: async () => (await store.seen('hash', await valueOf('hash', isProcess)))?.events ?? 0,
   }
 }
@@ -158,6 +138,17 @@ async function tree(store: TelemetryStore, entity: string): Promise<number> {
     for (const one of level) all.add(one)
   }
   return all.size
+}
+
+async function costInEmpty(): Promise<number> {
+  const dir = mkdtempSync(join(tmpdir(), 'fb-bench-search-empty-'))
+  const store = await openTelemetryStore(dir)
+  try {
+    return await insertCost(store, 'empty')
+  } finally {
+    await store.close()
+    rmSync(dir, { recursive: true, force: true })
+  }
 }
 
 /** Wall time of storing an event, durably, in blocks of 10,000. */

@@ -1,6 +1,7 @@
 /** First and last time, how often and on which hosts a value was seen. */
 import { ok, type Result, refuse } from '@firebreak/shared/result.ts'
 import { Conditions } from '../store/telemetry/conditions.ts'
+import type { EventColumnName } from '../store/telemetry/event-columns.ts'
 import { EVENTS, SEEN_KINDS, type SeenKind } from '../store/telemetry/event-table.ts'
 import type { QueryLimits, QueryRefusal, TelemetryStore } from '../store/telemetry/telemetry-store.ts'
 import { spellingsOf } from './addresses.ts'
@@ -34,6 +35,14 @@ interface HostRow {
   readonly events: number
 }
 
+const HASH_OF_LENGTH: Readonly<Record<number, string>> = { 32: '.md5', 40: '.sha1', 64: '.sha256' }
+
+/** A hash can only be in the fields of its kind; the others need not be read. */
+function fieldsOf(kind: SeenKind, wanted: string): readonly EventColumnName[] {
+  const ending = kind === 'hash' ? (HASH_OF_LENGTH[wanted.length] ?? '') : ''
+  return SEEN_KINDS[kind].filter((field) => field.endsWith(ending))
+}
+
 export async function lookUp(
   telemetry: Pick<TelemetryStore, 'select' | 'seen'>,
   value: string,
@@ -51,8 +60,13 @@ export async function lookUp(
       ? value
       : (spellingsOf(value)?.[0] ?? (kind === 'domain' ? withoutDot(value) : value).toLowerCase())
   const conditions = new Conditions()
-  const fields = SEEN_KINDS[kind].map((field) => ({ field, condition: conditions.equals(field, wanted) }))
-  const where = fields.map(({ condition }) => condition).join(' or ')
+  const isLookup = kind !== 'executable'
+  const fields = fieldsOf(kind, wanted).map((field) => ({
+    field,
+    condition: isLookup ? conditions.isWhole(field, wanted) : conditions.equals(field, wanted),
+  }))
+  const any = fields.map(({ condition }) => condition).join(' or ')
+  const where = isLookup ? `${conditions.lookup(wanted)} and (${any})` : any
   const hosts = await telemetry.select<HostRow & Record<string, unknown>>(
     conditions.statement(`select agent_id, toFloat64(toUnixTimestamp64Milli(min(time))) as first,
         toFloat64(toUnixTimestamp64Milli(max(time))) as last, toFloat64(count()) as events,
