@@ -78,10 +78,14 @@ function alter(path: string, statement: string): void {
   }
 }
 
-function overwrite(path: string, at: number): void {
+/** The first page of a table becomes zeros. */
+function blank(path: string, table: string): void {
+  const database = new DatabaseSync(path)
+  const page = Number(database.prepare('select rootpage from sqlite_master where name = ?').get(table)?.['rootpage'])
+  database.close()
   const file = openSync(path, 'r+')
   try {
-    writeSync(file, Buffer.alloc(4_096), 0, 4_096, at)
+    writeSync(file, Buffer.alloc(4_096), 0, 4_096, (page - 1) * 4_096)
   } finally {
     closeSync(file)
   }
@@ -202,7 +206,11 @@ describe('a backup made while hosts send', () => {
       (dir) => alter(join(dir, 'state.db'), 'delete from audit where n = (select max(n) from audit)'),
       /not the one that its list names/,
     ],
-    ['a state with a page of zeros', (dir) => overwrite(join(dir, 'state.db'), 4_096 * 6), /damaged|malformed/],
+    [
+      'a state in which a page of the hosts is gone',
+      (dir) => blank(join(dir, 'state.db'), 'hosts'),
+      /the copy of the state is damaged/,
+    ],
     [
       'a part whose name is none',
       (dir) => {
