@@ -19,11 +19,18 @@ const MAX_LIST = 512
 export function pathAccessor(field: string): Accessor {
   const own = ownAccessor(field)
   if (!field.includes('.')) return own
-  const parts = field.split('.')
+  const names = namesFrom(field.split('.'))
   return (event) => {
     const direct = own(event)
-    return direct === undefined ? walk(event, parts, 0) : direct
+    return direct === undefined ? walk(event, names, 0) : direct
   }
+}
+
+/** From each part on, the names that a key may have: `a`, `a.b`, `a.b.c`. Made once: a name made for each event costs its hash again. */
+type Names = readonly (readonly string[])[]
+
+function namesFrom(parts: readonly string[]): Names {
+  return parts.map((_, at) => parts.slice(at).map((_, more) => parts.slice(at, at + more + 1).join('.')))
 }
 
 function ownAccessor(field: string): Accessor {
@@ -32,30 +39,30 @@ function ownAccessor(field: string): Accessor {
   return (event) => event[field]
 }
 
-function walk(value: unknown, parts: readonly string[], at: number): unknown {
-  if (at === parts.length) return value
+function walk(value: unknown, names: Names, at: number): unknown {
+  if (at === names.length) return value
   if (typeof value !== 'object' || value === null) return undefined
-  if (Array.isArray(value)) return walkList(value, parts, at)
+  if (Array.isArray(value)) return walkList(value, names, at)
   const record = value as Record<string, unknown>
-  const name = parts[at] as string
+  const keys = names[at] as readonly string[]
+  const name = keys[0] as string
   if (Object.hasOwn(record, name)) {
-    const found = walk(record[name], parts, at + 1)
+    const found = walk(record[name], names, at + 1)
     if (found !== undefined) return found
   }
   // A key may hold dots itself: `{"winlog": {"event_data.User": "x"}}`.
-  let joined = name
-  for (let end = at + 1; end < parts.length; end++) {
-    joined += `.${parts[end] as string}`
-    if (Object.hasOwn(record, joined)) return walk(record[joined], parts, end + 1)
+  for (let more = 1; more < keys.length; more++) {
+    const joined = keys[more] as string
+    if (Object.hasOwn(record, joined)) return walk(record[joined], names, at + more + 1)
   }
   return undefined
 }
 
 /** A path through a list finds the values of all its items. */
-function walkList(list: readonly unknown[], parts: readonly string[], at: number): unknown {
+function walkList(list: readonly unknown[], names: Names, at: number): unknown {
   const found: unknown[] = []
   for (const item of list.slice(0, MAX_LIST)) {
-    const value = walk(item, parts, at)
+    const value = walk(item, names, at)
     if (Array.isArray(value)) found.push(...(value.slice(0, MAX_LIST) as unknown[]))
     else if (value !== undefined) found.push(value)
   }
