@@ -26,6 +26,11 @@ export interface Answer<T> {
   readonly etag: string | undefined
 }
 
+export interface Page<T> {
+  readonly items: readonly T[]
+  readonly next: string | null
+}
+
 export class ApiClient {
   readonly target: Target
   constructor(target: Target) {
@@ -60,23 +65,27 @@ export class ApiClient {
 
   /** Pages until there are `limit` entries or no more. */
   async list<T>(path: string, query: Query, limit: number): Promise<T[]> {
-    return (await this.listWith<T, object>(path, query, limit)).items
+    return (await this.listWith<Page<T>>(path, query, limit)).items
   }
 
-  /** The same, with what else the first page says. */
-  async listWith<T, Said>(path: string, query: Query, limit: number): Promise<{ items: T[]; said: Said | undefined }> {
-    const items: T[] = []
-    let said: Said | undefined
+  /** The same, with the first page, for what else it says. */
+  async listWith<Of extends Page<unknown>>(
+    path: string,
+    query: Query,
+    limit: number,
+  ): Promise<{ readonly items: Of['items'][number][]; readonly first: Of | undefined }> {
+    const items: Of['items'][number][] = []
+    let first: Of | undefined
     let cursor: string | undefined
     for (let page = 0; page < MAX_PAGES; page++) {
       const size = Math.min(500, limit - items.length)
-      const got = await this.get<Said & { items: T[]; next: string | null }>(path, { ...query, limit: size, cursor })
-      said ??= got
+      const got = await this.get<Of>(path, { ...query, limit: size, cursor })
+      first ??= got
       items.push(...got.items)
       if (got.next === null || items.length >= limit) break
       cursor = got.next
     }
-    return { items, said }
+    return { items, first }
   }
 
   /** The body as it comes in, for exports. */

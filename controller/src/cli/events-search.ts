@@ -2,6 +2,7 @@
 import type { Event } from '@firebreak/shared/events/event.ts'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { NotKept } from '../api/event-query.ts'
+import type { Page } from './api-client.ts'
 import { fieldNamed, nearestField } from '../search/fields.ts'
 import { columnsOf, fieldColumns, fieldOf, fieldText } from './event-columns.ts'
 import { notKeptText, scopeOptions, type ScopeOptions, scopeQuery, spanText } from './events-options.ts'
@@ -52,7 +53,7 @@ export function addEventSearchVerb(cli: Cli, events: Command): void {
       }
       // One more than is shown tells whether there are more.
       const sort = options.oldest === true ? 'oldest' : 'newest'
-      const { items: found, said } = await api.listWith<Event, { readonly not_kept: readonly NotKept[] }>(
+      const { items: found, first } = await api.listWith<Page<Event> & { readonly not_kept: readonly NotKept[] }>(
         '/api/v1/events',
         { ...scope, sort },
         options.limit + 1,
@@ -60,7 +61,7 @@ export function addEventSearchVerb(cli: Cli, events: Command): void {
       const rows = found.slice(0, options.limit)
       const more = found.length > rows.length
       print(rows)
-      const gone = notKeptText(said?.not_kept ?? [])
+      const gone = notKeptText(first?.not_kept ?? [])
       if (gone !== '') io.say(io.colors.yellow(gone))
       if (format === 'table' && rows.length > 0)
         io.say(
