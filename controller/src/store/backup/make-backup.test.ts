@@ -65,8 +65,8 @@ describe('a picture of both stores', () => {
       gaps: '[]',
       body_bytes: 0,
       received_at: '',
-      detected: 1,
-      stored: 0,
+      detected: 1 as const,
+      stored: 0 as const,
       block_id: 'last',
     }
     await door.state.write(async (tx) => await tx.insertInto('ingest_batches').values(batch).execute())
