@@ -74,6 +74,20 @@ export function telemetryContract(name: string, start: () => Promise<StoreUnderT
       expect(found).toMatchObject({ host: { id: AGENT }, event: { ingested: '2026-03-01T10:01:00.000Z' } })
     })
 
+    it('takes several events of one stream as one text, each under its number', async () => {
+      const messages = ['together: plain', String.raw`together: \ and C:\temp`, 'together: é\t\n']
+      const lines = messages.map((message, i) => line(i, { message }, { class: 't' }))
+      const json = Buffer.from(lines.map((each) => Buffer.from(each.json).toString('utf8')).join('\n'))
+      const block = { ...line(7, {}, { class: 't' }), json }
+      await store.insert('together', [{ ...block, seqs: [7, 9, 2 ** 40 + 1] }])
+      const found = await store.search({ class: 't', limit: 5 })
+      expect(found.map(({ event, message }) => [event.id?.split(':').at(-1), message])).toEqual([
+        [String(2 ** 40 + 1), messages[2]],
+        ['9', messages[1]],
+        ['7', messages[0]],
+      ])
+    })
+
     it('believes the connection, not the text, about whose event it is', async () => {
       await store.insert('block-4', [line(1, { host: { id: 'z'.repeat(26) }, message: 'liar' }, { class: 'b' })])
       expect(await store.search({ text: 'liar', limit: 5 })).toMatchObject([{ host: { id: AGENT } }])
