@@ -25,6 +25,7 @@ struct forwarder {
 	__u64 next_stats_ns;
 	__u64 last_stats_ns;
 	__u64 last_record_ns;
+	__u64 pause_ns; /* between two looks at the rings while records come */
 };
 
 static inline __u64 clock_ns(clockid_t clock)

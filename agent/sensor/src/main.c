@@ -88,12 +88,27 @@ static int listen(struct forwarder *f)
 #define LOOK_AGAIN_MS 20
 /* Pauses without a record after which it is worth to be woken. */
 #define PAUSES 4
+/* Pauses get longer while so many records come in one: the reader is woken so much less often. */
+#define MANY_RECORDS 6
+#define LONGEST_PAUSE_NS 16000000ull
+
+static void set_pause(struct forwarder *f, __u32 records)
+{
+	__u64 least = f->configuration.coalesce_us * 1000ull, most = least > LONGEST_PAUSE_NS ? least : LONGEST_PAUSE_NS;
+
+	if (records >= MANY_RECORDS)
+		f->pause_ns = f->pause_ns * 2 < most ? f->pause_ns * 2 : most;
+	else if (records < MANY_RECORDS / 2)
+		f->pause_ns /= 2;
+	if (f->pause_ns < least)
+		f->pause_ns = least;
+}
 
 /* Waits for something to do; true when stdin is it. */
 static bool wait_for_work(struct forwarder *f, bool blocked)
 {
 	struct fb_settings *settings = &f->programs.skeleton->bss->settings;
-	__u64 now = clock_ns(CLOCK_MONOTONIC), pause_ns = f->configuration.coalesce_us * 1000ull, until_stats;
+	__u64 now = clock_ns(CLOCK_MONOTONIC), pause_ns = f->pause_ns, until_stats;
 	struct pollfd polled[] = {
 		{ .fd = STDIN_FILENO, .events = POLLIN },
 		{ .fd = blocked ? STDOUT_FILENO : -1, .events = POLLOUT },
@@ -134,8 +149,7 @@ static int forward(struct forwarder *f)
 		if (!blocked) {
 			__u64 now = clock_ns(CLOCK_MONOTONIC);
 
-			take_from(f, &f->rings[RING_PROCESS]);
-			take_from(f, &f->rings[RING_BULK]);
+			set_pause(f, take_from(f, &f->rings[RING_PROCESS]) + take_from(f, &f->rings[RING_BULK]));
 			if (f->output.filled > 0)
 				f->last_record_ns = now;
 			if (f->next_stats_ns && f->next_stats_ns <= now && output_has_room(&f->output)) {

@@ -83,9 +83,9 @@ static __u32 settle(struct forwarder *f, uint8_t *record, __u32 length)
 	return end - record;
 }
 
-void take_from(struct forwarder *f, struct ring *ring)
+__u32 take_from(struct forwarder *f, struct ring *ring)
 {
-	__u32 length;
+	__u32 length, records = 0;
 
 	while (output_has_room(&f->output) && (length = ring_next(ring)) > 0) {
 		uint8_t *record = output_next(&f->output);
@@ -93,6 +93,7 @@ void take_from(struct forwarder *f, struct ring *ring)
 		enum fb_class class;
 
 		ring_copy(ring, record, length);
+		records++;
 		class = class_of(header->kind);
 		length = settle(f, record, length);
 		if (length > 0) {
@@ -102,4 +103,5 @@ void take_from(struct forwarder *f, struct ring *ring)
 			f->left_out[class]++;
 		}
 	}
+	return records;
 }

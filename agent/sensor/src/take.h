@@ -4,7 +4,7 @@
 
 #include "forwarder.h"
 
-/* While there are any and the output has room. */
-void take_from(struct forwarder *f, struct ring *ring);
+/* While there are any and the output has room. Returns how many it were. */
+__u32 take_from(struct forwarder *f, struct ring *ring);
 
 #endif

@@ -59,10 +59,18 @@ export interface SessionEnd {
 const PACES = ['urgent', 'bulk'] as const
 type Pace = (typeof PACES)[number]
 /**
- * How long events wait for company: a batch costs as much as ten events. Those that may be the start of an attack are urgent; the others
- * do not go along with them, for each class is a batch of its own.
+ * How long events wait for company, ms: a batch costs as much as ten events. Those that may be the start of an attack are urgent and
+ * wait for nobody as long as there are few of them; the others do not go along with them, for each class is a batch of its own.
  */
-const WAIT_MS: Readonly<Record<Pace, number>> = { urgent: 5, bulk: 50 }
+const WAIT_MS: Readonly<Record<Pace, { readonly least: number; readonly most: number }>> = {
+  urgent: { least: 0, most: 60 },
+  bulk: { least: 50, most: 200 },
+}
+/** From so many events a second on they wait longer, by a millisecond for each ten more. */
+const FEW_PER_S = 40
+const WAIT_MS_PER_EVENT_PER_S = 0.1
+/** The rate is one over about so long. */
+const RATE_MS = 200
 const URGENT: ReadonlySet<EventClass> = new Set(['alert', 'process', 'authentication'])
 /** Places in the window that only urgent classes may take. */
 const RESERVED_FOR_URGENT = 2
@@ -95,6 +103,9 @@ export class LiveSession {
   #receiptTimer: NodeJS.Timeout | undefined
   #lastHeard: number
   readonly #lastFlush = { urgent: Number.NEGATIVE_INFINITY, bulk: Number.NEGATIVE_INFINITY }
+  /** Events since the last flush, and how many there are a second. */
+  readonly #appended = { urgent: 0, bulk: 0 }
+  readonly #perS = { urgent: 0, bulk: 0 }
   /** When the events of a pace have waited long enough. */
   readonly #due = { urgent: Number.POSITIVE_INFINITY, bulk: Number.POSITIVE_INFINITY }
   /** Paces of which everything that is there may go. */
@@ -147,7 +158,9 @@ export class LiveSession {
   }
 
   appended(eventClass: EventClass): void {
-    this.#flushSoon(paceOf(eventClass))
+    const pace = paceOf(eventClass)
+    this.#appended[pace]++
+    this.#flushSoon(pace)
   }
 
   /** In order, a few at a time: a controller closes a connection that says too much at once. */
@@ -303,10 +316,15 @@ export class LiveSession {
   /** The first after a pause goes at once; those that follow closely wait for each other. */
   #flushSoon(pace: Pace): void {
     const now = performance.now()
-    const at = Math.max(now, this.#lastFlush[pace] + WAIT_MS[pace])
+    const at = Math.max(now, this.#lastFlush[pace] + this.#waitMs(pace))
     if (at >= this.#due[pace] || this.#stop.signal.aborted) return
     this.#due[pace] = at
     this.#arm(now)
+  }
+
+  #waitMs(pace: Pace): number {
+    const { least, most } = WAIT_MS[pace]
+    return Math.min(most, Math.max(least, (this.#perS[pace] - FEW_PER_S) * WAIT_MS_PER_EVENT_PER_S))
   }
 
   #arm(now: number): void {
@@ -324,12 +342,20 @@ export class LiveSession {
     for (const pace of PACES) {
       if (this.#due[pace] > now + 1) continue
       this.#due[pace] = Number.POSITIVE_INFINITY
+      this.#rate(pace, now)
       this.#lastFlush[pace] = now
       this.#open[pace] = true
     }
     this.#guard(() => this.#deps.spool.flush())
     this.#pump()
     if (Math.min(this.#due.urgent, this.#due.bulk) < Number.POSITIVE_INFINITY) this.#arm(now)
+  }
+
+  #rate(pace: Pace, now: number): void {
+    const sinceMs = now - this.#lastFlush[pace]
+    const perS = (this.#appended[pace] * 1_000) / Math.max(1, sinceMs)
+    this.#perS[pace] += (perS - this.#perS[pace]) * (1 - Math.exp(-Math.max(1, sinceMs) / RATE_MS))
+    this.#appended[pace] = 0
   }
 
   #pump(): void {

@@ -20,7 +20,7 @@ import type { Log } from '../../log.ts'
 import { LINK_LOG } from '../log-names.ts'
 import { Ballast } from './ballast.ts'
 import { Epochs } from './epochs.ts'
-import { lineOf } from './event-line.ts'
+import { EventLines } from './event-line.ts'
 import { Life } from './life.ts'
 import { NumbersUnknown } from './segment.ts'
 import { type FreeSpace, freeSpaceOf, SpoolKeeper, type SpoolLimits } from './spool-limits.ts'
@@ -111,6 +111,7 @@ class DiskSpool implements Spool {
   readonly #epochs: Epochs
   readonly #keeper: SpoolKeeper
   readonly #listeners: ((eventClass: EventClass) => void)[] = []
+  readonly #lines = new EventLines()
   readonly #stopping = new AbortController()
   #epoch: string
   #streams: ReadonlyMap<EventClass, Stream>
@@ -169,7 +170,7 @@ class DiskSpool implements Spool {
 
   event(event: Event): void {
     const eventClass = classOf(event)
-    const line = lineOf(event)
+    const line = this.#lines.lineOf(event)
     if (line.ok) {
       this.#stream(eventClass).append(line.value)
       this.#unsyncedBytes += line.value.length
