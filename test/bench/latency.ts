@@ -15,6 +15,8 @@ import { MARK } from './latency-mark.ts'
 
 const OTHERS_PER_S = 1_000
 const MARKS_PER_S = 20
+/** In memory: the controller is another machine in the field, and its disk has no part in what happens on the host. */
+const HOST_FILES = '/dev/shm'
 const PATIENCE_MS = 30_000
 /** A controller runs for months: what its first seconds cost is not what is asked for. */
 const WARM_UP_MS = 10_000
@@ -51,11 +53,12 @@ export const latencyBench: Bench = {
     const sensor = buildSensor()
     if (!sensor.ok) throw new Error(`no sensor here: ${sensor.why}`)
     const folder = mkdtempSync(join(tmpdir(), 'fb-bench-latency-'))
+    const watched = mkdtempSync(join(HOST_FILES, 'fb-bench-latency-'))
     const children: ChildProcess[] = []
     try {
-      const { controller, agent } = await startBoth(folder, sensor.value, children)
+      const { controller, agent } = await startBoth(folder, watched, sensor.value, children)
       const before = eventsOf(await ask<AgentStatus>(agent, 'status'))
-      const others = spawn('perl', ['-e', FILES, join(folder, 'watched'), String(OTHERS_PER_S / 3)], {
+      const others = spawn('perl', ['-e', FILES, watched, String(OTHERS_PER_S / 3)], {
         stdio: 'ignore',
       })
       children.push(others)
@@ -84,13 +87,13 @@ export const latencyBench: Bench = {
       return { metrics, ratios: { p99_to_p50: (metrics['whole_p99_ms'] ?? 0) / (metrics['whole_p50_ms'] ?? 1) } }
     } finally {
       for (const child of children) child.kill('SIGKILL')
-      rmSync(folder, { recursive: true, force: true })
+      for (const made of [folder, watched]) rmSync(made, { recursive: true, force: true })
     }
   },
 }
 
-async function startBoth(folder: string, sensor: string, children: ChildProcess[]) {
-  for (const name of ['rules', 'watched', 'controller', 'agent']) mkdirSync(join(folder, name))
+async function startBoth(folder: string, watched: string, sensor: string, children: ChildProcess[]) {
+  for (const name of ['rules', 'controller', 'agent']) mkdirSync(join(folder, name))
   writeFileSync(join(folder, 'rules', 'marked.yml'), RULE)
   const run = (program: string, args: readonly string[]) => {
     const child = fork(join(import.meta.dirname, program), [...args], {
@@ -103,7 +106,7 @@ async function startBoth(folder: string, sensor: string, children: ChildProcess[
   const [{ port, joinString }] = (await once(controller, 'message')) as [{ port: number; joinString: string }]
   const config = join(folder, 'agent.yaml')
   writeFileSync(join(folder, 'ceiling.yaml'), 'observe_only: true\n', { mode: 0o600 })
-  writeFileSync(config, configOf(folder, sensor))
+  writeFileSync(config, configOf(folder, watched, sensor))
   const main = join(import.meta.dirname, '../../agent/src/main.ts')
   const url = `https://127.0.0.1:${port}`
   execFileSync(process.execPath, [main, '--config', config, 'enroll', '--controller', url, '--join', joinString])
@@ -117,13 +120,13 @@ async function startBoth(folder: string, sensor: string, children: ChildProcess[
   }
 }
 
-function configOf(folder: string, sensor: string): string {
+function configOf(folder: string, watched: string, sensor: string): string {
   return `state_dir: ${join(folder, 'agent')}
 run_socket: ${join(folder, 'agent.sock')}
 ceiling: ${join(folder, 'ceiling.yaml')}
 collectors:
   kernel: { sensor: ${sensor} }
-  file: { paths: [${join(folder, 'watched')}] }
+  file: { paths: [${watched}] }
   logins: { enabled: false }
   inventory: { enabled: false }
 `
