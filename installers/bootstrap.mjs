@@ -8,7 +8,6 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { bundleDependencies } from './bundle-dependencies.mjs'
 
 const PNPM = 'pnpm@12.21.0'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -59,7 +58,6 @@ if (!Object.hasOwn(TASKS, task ?? '')) {
   process.exit(2)
 }
 await installDependencies()
-await bundleDependencies()
 await installDebianPackages(DEBIAN[task])
 const [command, ...args] = TASKS[task]
 await run(command, [...args, ...rest], { exit: true })
