@@ -1,12 +1,10 @@
 /** `firebreak hunt`: Sigma rules over recorded events, without a controller. Matches on standard output, talk on standard error. */
-import { readFile } from 'node:fs/promises'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import type { ParsedRules } from '@firebreak/shared/sigma/parse.ts'
-import type { Placeholders } from '@firebreak/shared/sigma/placeholders.ts'
 import { type RuleRefusal, ruleKey } from '@firebreak/shared/sigma/rule.ts'
 import { Command } from 'commander'
-import { parse as parseYaml } from 'yaml'
 import { eventLines } from './hunt-events.ts'
+import { readPlaceholders } from './hunt-placeholders.ts'
 import { readRuleFiles } from './hunt-rules.ts'
 import { hunt, type HuntCounts, type HuntMatch } from './hunt-run.ts'
 
@@ -90,23 +88,6 @@ function nothingUsable({ rules, events }: HuntOptions, counts: HuntCounts, { par
 function unusable(out: HuntOutput, why: string): number {
   out.say(`firebreak hunt: ${why}`)
   return HUNT_EXIT.unusable
-}
-
-/** A map of names to one or more values, or the reason why there is none. */
-async function readPlaceholders(path: string | undefined): Promise<Placeholders | string> {
-  if (path === undefined) return new Map()
-  try {
-    const read: unknown = parseYaml(await readFile(path, 'utf8'))
-    if (typeof read !== 'object' || read === null || Array.isArray(read)) return `${path}: not a map of placeholders`
-    return new Map(
-      Object.entries(read).map(([name, value]) => [
-        name.replace(/^%(.*)%$/, '$1'),
-        (Array.isArray(value) ? (value as unknown[]) : [value]).map(String),
-      ]),
-    )
-  } catch (thrown) {
-    return `${path}: ${reasonOf(thrown)}`
-  }
 }
 
 function jsonLine(out: HuntOutput): (match: HuntMatch) => void {

@@ -4,6 +4,7 @@ import type { RuleShown } from '../api/rules.ts'
 import { addRuleCoverage } from './coverage.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
 import { printList } from './output.ts'
+import { rulesLintCommand } from './rules-lint.ts'
 import { type Cli, verb } from './session.ts'
 
 export function addRuleVerbs(cli: Cli, program: Command): void {
@@ -36,4 +37,5 @@ export function addRuleVerbs(cli: Cli, program: Command): void {
     ),
   ).addOption(new Option('--state <state>', 'only in this state').choices(['live', 'refused']))
   addRuleCoverage(cli, rules)
+  rules.addCommand(rulesLintCommand().copyInheritedSettings(rules))
 }
