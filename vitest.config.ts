@@ -14,6 +14,9 @@ const ROOMS = [
   'controller/src/{access,api,audit,detect,fleet,gateway,import,orders,respond,triage,trust}/**/*.test.ts',
 ]
 
+/** What compares times, and so must have the machine for itself. */
+const ALONE = ['test/fault/{backpressure,reconnect-storm}.test.ts', 'controller/src/store/telemetry/merging.test.ts']
+
 /** What takes longest starts first, or the last minute is one file long; those of the rooms fill the gaps at the end. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -38,7 +41,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{shared,agent,controller,installers}/**/*.test.ts', 'test/{fault,data,lab}/**/*.test.ts'],
-          exclude: ['**/node_modules/**', ...ROOMS],
+          exclude: ['**/node_modules/**', ...ROOMS, ...ALONE],
           testTimeout: 20_000,
         },
       },
@@ -48,6 +51,15 @@ export default defineConfig({
           include: ROOMS,
           exclude: ['**/node_modules/**'],
           isolate: false,
+          testTimeout: 20_000,
+        },
+      },
+      {
+        test: {
+          name: 'alone',
+          include: ALONE,
+          exclude: ['**/node_modules/**'],
+          fileParallelism: false,
           testTimeout: 20_000,
         },
       },

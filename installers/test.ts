@@ -1,6 +1,7 @@
 /**
  * `npm test`: the end-to-end tests in the lab on one side, checks and then unit and integration tests on the other, both at once: the
  * former mostly wait for machines to boot and for what the promises wait for. What the end-to-end tests say is shown when they are over.
+ * Then, with the machine for themselves, the tests that compare times.
  * `npm test -- PATTERN` runs only the test files whose path has the pattern, without the checks.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -19,6 +20,8 @@ const inTurn: readonly Step[] = [
   ['unit and integration', ...vitest('unit*')],
 ]
 
+const alone: Step = ['with the machine alone', ...vitest('alone')]
+
 const running = new Set<ChildProcess>()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(signal, () => {
@@ -30,6 +33,7 @@ const passed: boolean[] = []
 const endToEnd = run(beside, 'kept')
 for (const step of inTurn) passed.push(await run(step, 'shown'))
 passed.push(await endToEnd)
+passed.push(await run(alone, 'shown'))
 const failures = passed.filter((one) => !one).length
 console.log(`${passed.length - failures} passed, ${failures} failed`)
 process.exit(failures === 0 ? 0 : 1)

@@ -21,7 +21,12 @@ describe.skipIf(skipWithout(support, 5, 'containment under attack'))('an isolati
   let neighbour: LabNode
 
   beforeAll(async () => {
-    fleet = await bootFleet({ hosts: ['db-1'], agentConfig: 'link:\n  reconnect_max_ms: 2000\n' })
+    fleet = await bootFleet({
+      hosts: ['db-1'],
+      agentConfig: 'link:\n  reconnect_max_ms: 2000\n',
+      // What is done to the agent here looks like an attack on it, and the host would be cut off for it in between.
+      controllerConfig: 'respond:\n  automatic: false\n',
+    })
     host = fleet.hosts[0] as LabHost
     neighbour = await fleet.lab.node('neighbour')
     neighbour.spawn([process.execPath, '-e', 'require("http").createServer((q, a) => a.end("hello")).listen(80, "::")'])
@@ -149,7 +154,6 @@ describe.skipIf(skipWithout(support, 5, 'containment under attack'))('an isolati
     expect((await host.exec(['nft', '-s', 'list', 'ruleset'])).stdout).toBe(before)
     expect((await ordered).code).toBe(0)
     proxy.write('hear\n')
-    // Emptied, not removed: who deletes what is the agent's is seen, and the host would be cut off for it.
     await host.writeFile('/etc/firebreak/conf.d/proxy.yaml', '{}\n', 0o640)
     await host.exec(['systemctl', 'restart', 'firebreak-agent'])
     const failed = await fleet.controller.until('the receipt', async () =>

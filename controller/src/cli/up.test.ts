@@ -28,8 +28,10 @@ interface Up {
 }
 
 function up(changes: Readonly<Record<string, string>> = {}): Up {
-  const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('FIREBREAK_')))
-  const env = { ...own, ...changes }
+  const own = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(?:FIREBREAK_|FORCE_COLOR)/.test(name)),
+  )
+  const env = { ...own, NO_COLOR: '1', ...changes }
   const child = spawn(process.execPath, [MAIN, 'up', '--with-agent'], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
   children.push(child)
   let text = ''
