@@ -1,4 +1,4 @@
-/** Correlation documents: read and checked here; what runs them is planned elsewhere. Source: correlation rules specification 2.1.0. */
+/** Correlation documents: read and checked here; `correlate/` runs them. Source: correlation rules specification 2.1.0. */
 import { parseCondition } from './condition.ts'
 import type { Head } from './document-head.ts'
 import { Unusable } from './refusal.ts'
@@ -32,6 +32,7 @@ export function parseCorrelation(tree: TreeMap, origin: Origin, head: Head): Sig
     ...head,
     type,
     rules,
+    rulesLine: body.entries.get('rules')?.line ?? body.line,
     groupBy: textList(body, 'group-by'),
     timespanMs: parseTimespan(body),
     ...condition,

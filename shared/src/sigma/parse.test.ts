@@ -129,7 +129,7 @@ describe('hostile rule files', () => {
 describe('correlation documents', () => {
   const correlation = (body: string) => `title: C\ncorrelation:\n${body}`
 
-  it('are read and checked, and refused by the plan until they run', () => {
+  it('are read and checked, and refused by the plan when what they build on is not there', () => {
     const text = correlation(
       '  type: event_count\n  rules:\n    - a\n  group-by:\n    - User\n  timespan: 90m\n  condition:\n    gte: 3\n',
     )
@@ -142,7 +142,7 @@ describe('correlation documents', () => {
         bounds: [{ operator: 'gte', value: 3 }],
       },
     ])
-    expect(refusalOf(text)).toBe('unsupported_correlation')
+    expect(refusalOf(text)).toBe('reference_unknown')
   })
 
   it.each([

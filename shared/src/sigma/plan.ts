@@ -2,11 +2,12 @@
  * Second stage: typed rules into a plan. A plan knows for each log source which rules can match there at all, the literals of
  * which one must appear for each of them, and every rule as one closure. What cannot be run is refused here with its reason.
  *
- * The seam for correlations: `compilePlan` takes them and refuses them with `unsupported_correlation`; whatever runs them reads
- * the matches that a plan returns, and needs nothing of what is inside it.
+ * The seam for correlations: the plan says what each builds on; `correlate/` reads the matches that a plan returns, and needs nothing
+ * of what is inside it.
  */
 import type { Accessor, FieldShape } from './event-fields.ts'
 import { FieldNames } from './event-view.ts'
+import { type ResolvedCorrelation, resolveCorrelations } from './correlate/resolve.ts'
 import { concerns, remaining } from './filters.ts'
 import { admits } from './log-source.ts'
 import type { CompiledRule, PlanParts, RuleMatch } from './compiled-rule.ts'
@@ -29,6 +30,8 @@ import {
 export interface PlanOptions {
   readonly filters?: readonly SigmaFilter[]
   readonly correlations?: readonly SigmaCorrelation[]
+  /** What was refused before, so that a correlation that builds on it says so. */
+  readonly alreadyRefused?: readonly RuleRefusal[]
   readonly placeholders?: Placeholders
   /** Try every rule on every event, whatever log source it is meant for. */
   readonly anyLogSource?: boolean
@@ -39,6 +42,10 @@ export interface PlanOptions {
 export interface RulePlan {
   /** The rules that run, in the order given. */
   readonly rules: readonly SigmaRule[]
+  /** What `correlate/correlator.ts` runs over the matches. */
+  readonly correlations: readonly ResolvedCorrelation[]
+  /** Rules that match for correlations only: their matches are no findings. */
+  readonly silent: ReadonlySet<SigmaRule>
   readonly refused: readonly RuleRefusal[]
   /**
    * Every rule that matches, in the order given. Not to be called again from inside itself; anything but an object matches nothing.
@@ -68,16 +75,19 @@ export function compilePlan(rules: readonly SigmaRule[], options: PlanOptions = 
       refused.push(refusalOf(thrown, each.rule))
     }
   }
-  for (const correlation of options.correlations ?? []) {
-    refused.push(
-      refusalOf(
-        new Unusable('unsupported_correlation', 'correlation rules are read and checked, but do not run yet'),
-        correlation,
-      ),
-    )
-  }
+  const running = compiled.map(({ rule }) => rule)
+  const resolved = resolveCorrelations(running, options.correlations ?? [], [
+    ...(options.alreadyRefused ?? []),
+    ...refused,
+  ])
   const matcher = new PlanMatcher(partsOf(compiled, fields, options.anyLogSource ?? false))
-  return { rules: compiled.map(({ rule }) => rule), refused, match: (event, whole) => matcher.match(event, whole) }
+  return {
+    rules: running,
+    correlations: resolved.correlations,
+    silent: resolved.silent,
+    refused: [...refused, ...resolved.refused],
+    match: (event, whole) => matcher.match(event, whole),
+  }
 }
 
 interface Prepared {
@@ -160,7 +170,7 @@ function partsOf(rules: readonly CompiledRule[], fields: FieldNames, anyLogSourc
   }
 }
 
-function refusalOf(thrown: unknown, rule: SigmaRule | SigmaCorrelation): RuleRefusal {
+function refusalOf(thrown: unknown, rule: SigmaRule): RuleRefusal {
   const at = { file: rule.file, rule: ruleKey(rule) }
   if (thrown instanceof Unusable)
     return { code: thrown.code, why: thrown.message, line: thrown.line || rule.line, ...at }

@@ -138,6 +138,8 @@ export interface SigmaCorrelation extends Origin {
   readonly type: CorrelationType
   /** Ids or names of the rules and correlations it builds on, in the order written. */
   readonly rules: readonly string[]
+  /** Where they stand in the file. */
+  readonly rulesLine: number
   readonly groupBy: readonly string[]
   readonly timespanMs: number
   /** All must hold. Empty only for the temporal types, which then want every rule seen. */
@@ -173,7 +175,11 @@ export const REFUSALS = [
   'placeholder_unresolved',
   'too_many_variants',
   'correlation_invalid',
-  'unsupported_correlation',
+  'reference_unknown',
+  'reference_ambiguous',
+  'reference_repeated',
+  'reference_cycle',
+  'reference_refused',
   'filter_invalid',
 ] as const
 export type RuleRefusalCode = (typeof REFUSALS)[number]
