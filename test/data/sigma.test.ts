@@ -6,6 +6,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { readRuleFiles } from '@firebreak/controller/src/cli/hunt-rules.ts'
+import { Correlator } from '@firebreak/shared/sigma/correlate/correlator.ts'
+import { createFieldReader } from '@firebreak/shared/sigma/correlate/fields.ts'
 import { parseRules, type RuleFile } from '@firebreak/shared/sigma/parse.ts'
 import { compilePlan, type RulePlan } from '@firebreak/shared/sigma/plan.ts'
 import type { SigmaRule } from '@firebreak/shared/sigma/rule.ts'
@@ -74,14 +76,45 @@ withData('sigma-conformance', (folder) => {
     }
   })
 
-  it('reads every correlation of the cases', () => {
-    for (const each of linesOf<{ case: string; rules_yaml: string }>(
-      readFileSync(join(folder, 'correlation-cases.jsonl'), 'utf8'),
-    )) {
-      const { correlations, refused } = parseRules([{ file: 'case.yml', text: each.rules_yaml }])
-      expect(refused, each.case).toEqual([])
-      expect(correlations.length, each.case).toBeGreaterThan(0)
-    }
+  interface CorrelationCase {
+    readonly case: string
+    readonly rules_yaml: string
+    readonly events: readonly {
+      readonly t: number
+      readonly event: Readonly<Record<string, unknown>>
+      readonly expect: { readonly correlations?: number; readonly detections?: number }
+    }[]
+  }
+  const correlationCases = linesOf<CorrelationCase>(readFileSync(join(folder, 'correlation-cases.jsonl'), 'utf8'))
+
+  it.each(correlationCases.map((each) => [each.case, each] as const))(
+    'agrees with %s',
+    (_name, { rules_yaml, events }) => {
+      const { rules, correlations, refused } = parseRules([{ file: 'case.yml', text: rules_yaml }])
+      const plan = compilePlan(rules, { correlations })
+      expect([...refused, ...plan.refused]).toEqual([])
+      const correlator = new Correlator(plan.correlations)
+      const read = createFieldReader()
+      const said = events.map(({ t, event, expect: wanted }, index) => {
+        const matched = plan.match(event)
+        const fired = new Set(
+          matched.flatMap(({ rule }) => {
+            const fields = read(event, correlator.fieldsOf(rule) ?? [])
+            const observed = { timeMs: t * 1_000, receivedMs: 0, refs: String(index), fields }
+            return correlator.take(rule, observed).map((firing) => firing.correlation)
+          }),
+        )
+        return {
+          ...(wanted.correlations === undefined ? {} : { correlations: fired.size }),
+          ...(wanted.detections === undefined ? {} : { detections: matched.length }),
+        }
+      })
+      expect(said).toEqual(events.map((event) => event.expect))
+    },
+  )
+
+  it('has a correlation in every case that is about them', () => {
+    expect(correlationCases).toHaveLength(15)
   })
 
   it('neither breaks nor hangs on malformed input', () => {

@@ -228,6 +228,70 @@ describe('firebreak hunt', () => {
   })
 })
 
+describe('correlations in a hunt', () => {
+  const failed = (at: string, user: string) => JSON.stringify({ '@timestamp': at, EventType: 'failed', User: user })
+  const many = `title: Failed\nid: failed\ndetection:\n  s:\n    EventType: failed\n  condition: s\n---\ntitle: Many\nid: many\nlevel: high\ncorrelation:\n  type: event_count\n  rules: [failed]\n  group-by: [User]\n  timespan: 1m\n  condition:\n    gte: 2\n`
+  const events = [
+    failed('2026-01-01T00:00:00Z', 'ann'),
+    failed('2026-01-01T00:00:10Z', 'bob'),
+    failed('2026-01-01T00:00:50Z', 'ann'),
+    failed('2026-01-01T00:02:00Z', 'ann'),
+  ].join('\n')
+
+  it('say the group, the time and the lines; the rule under them says nothing by itself and is counted', async () => {
+    await writeFile(join(folder, 'many.yml'), many)
+    await writeFile(join(folder, 'events.ndjson'), events)
+    const { code, written, said } = await huntIn({ rules: join(folder, 'many.yml') })
+    expect(code).toBe(0)
+    expect(written.map((line) => JSON.parse(line) as unknown)).toEqual([
+      {
+        event: 2,
+        rule: 'many',
+        file: 'many.yml',
+        correlation: {
+          type: 'event_count',
+          group: { User: 'ann' },
+          from: '2026-01-01T00:00:00.000Z',
+          to: '2026-01-01T00:00:50.000Z',
+          events: 2,
+          measured: 2,
+          lines: [0, 2],
+        },
+      },
+    ])
+    expect(JSON.parse(said)).toMatchObject({
+      matches: 1,
+      correlations_loaded: 1,
+      rules_matched: { failed: 4, many: 1 },
+      events_without_time: 0,
+      uncorrelated: [],
+    })
+    const plain = await huntIn({ rules: join(folder, 'many.yml'), json: false })
+    expect(plain.written.join('')).toContain('Many: 2 events in 50 s (User ann)')
+  })
+
+  it('with generate the rule under them says what it finds, too', async () => {
+    await writeFile(join(folder, 'many.yml'), many.replace('timespan: 1m', 'timespan: 1m\n  generate: true'))
+    await writeFile(join(folder, 'events.ndjson'), events)
+    const { written } = await huntIn({ rules: join(folder, 'many.yml') })
+    expect(written.map((line) => (JSON.parse(line) as { rule: string }).rule)).toEqual([
+      'failed',
+      'failed',
+      'failed',
+      'many',
+      'failed',
+    ])
+  })
+
+  it('take events without a time at that of the one before, and say how many', async () => {
+    await writeFile(join(folder, 'many.yml'), many)
+    await writeFile(join(folder, 'events.ndjson'), '{"EventType":"failed"}\n{"EventType":"failed"}\n')
+    const { written, said } = await huntIn({ rules: join(folder, 'many.yml') })
+    expect(written).toHaveLength(1)
+    expect(said).toContain('"events_without_time":2')
+  })
+})
+
 describe('cutting events into lines', () => {
   const split = (limit: number, ...chunks: string[]) => {
     const splitter = new LineSplitter(limit)

@@ -1,5 +1,7 @@
 /** `firebreak hunt`: Sigma rules over recorded events, without a controller. Matches on standard output, talk on standard error. */
 import { reasonOf } from '@firebreak/shared/result.ts'
+import type { Firing } from '@firebreak/shared/sigma/correlate/correlator.ts'
+import { firingInWords } from '@firebreak/shared/sigma/correlate/words.ts'
 import type { ParsedRules } from '@firebreak/shared/sigma/parse.ts'
 import { type RuleRefusal, ruleKey } from '@firebreak/shared/sigma/rule.ts'
 import { Command } from 'commander'
@@ -53,6 +55,7 @@ export async function runHunt(options: HuntOptions, out: HuntOutput): Promise<nu
   const plan = compilePlan(parsed.rules, {
     filters: parsed.filters,
     correlations: parsed.correlations,
+    alreadyRefused: parsed.refused,
     placeholders,
     anyLogSource: options.anyLogSource ?? false,
   })
@@ -67,6 +70,7 @@ export async function runHunt(options: HuntOptions, out: HuntOutput): Promise<nu
   const report: Report = {
     parsed,
     loaded: plan.rules.length,
+    correlations: plan.correlations.length,
     refused: [...parsed.refused, ...plan.refused],
     seconds: (performance.now() - started) / 1_000,
   }
@@ -91,24 +95,42 @@ function unusable(out: HuntOutput, why: string): number {
 }
 
 function jsonLine(out: HuntOutput): (match: HuntMatch) => void {
-  return ({ event, rule }) => out.write(`${JSON.stringify({ event, rule: ruleKey(rule), file: rule.file })}\n`)
+  return ({ event, rule, firing }) => {
+    const correlation = firing === undefined ? {} : { correlation: shownFiring(firing) }
+    out.write(`${JSON.stringify({ event, rule: ruleKey(rule), file: rule.file, ...correlation })}\n`)
+  }
+}
+
+function shownFiring({ correlation, fromMs, toMs, events, measured, group, refs }: Firing) {
+  return {
+    type: correlation.type,
+    group: Object.fromEntries(group.map(({ field, value }) => [field, value])),
+    from: new Date(fromMs).toISOString(),
+    to: new Date(toMs).toISOString(),
+    events,
+    measured,
+    lines: refs.map(Number),
+  }
 }
 
 function plainLine(out: HuntOutput): (match: HuntMatch) => void {
-  return ({ event, rule }) =>
+  return ({ event, rule, firing }) => {
+    const words = firing === undefined ? '' : `: ${firingInWords(firing)}`
     out.write(
-      `line ${event}  ${(rule.level ?? 'no level').padEnd(13)}  ${rule.title}  (${rule.id ?? 'no id'}, ${rule.file})\n`,
+      `line ${event}  ${(rule.level ?? 'no level').padEnd(13)}  ${rule.title}${words}  (${rule.id ?? 'no id'}, ${rule.file})\n`,
     )
+  }
 }
 
 interface Report {
   readonly parsed: ParsedRules
   readonly loaded: number
+  readonly correlations: number
   readonly refused: readonly RuleRefusal[]
   readonly seconds: number
 }
 
-function jsonSummary(counts: HuntCounts, { parsed, loaded, refused, seconds }: Report): string {
+function jsonSummary(counts: HuntCounts, { parsed, loaded, correlations, refused, seconds }: Report): string {
   return JSON.stringify({
     events: counts.events,
     lines: counts.lines,
@@ -118,6 +140,9 @@ function jsonSummary(counts: HuntCounts, { parsed, loaded, refused, seconds }: R
     matches: counts.matches,
     rules_loaded: loaded,
     filters_loaded: parsed.filters.length,
+    correlations_loaded: correlations,
+    events_without_time: counts.eventsWithoutTime,
+    uncorrelated: counts.uncorrelated,
     rules_matched: Object.fromEntries(counts.matchesByRule),
     rules_skipped: refused.length,
     skipped: refused,
@@ -125,12 +150,20 @@ function jsonSummary(counts: HuntCounts, { parsed, loaded, refused, seconds }: R
   })
 }
 
-function plainSummary(counts: HuntCounts, { parsed, loaded, refused, seconds }: Report): string {
+function plainSummary(counts: HuntCounts, { parsed, loaded, correlations, refused, seconds }: Report): string {
   const lines = [
-    `${counts.events} events, ${counts.matches} matches of ${counts.matchesByRule.size} rules; ${loaded} rules and ${parsed.filters.length} filters loaded, ${refused.length} skipped; ${seconds.toFixed(1)} s`,
+    `${counts.events} events, ${counts.matches} matches of ${counts.matchesByRule.size} rules; ${loaded} rules, ${correlations} correlations and ${parsed.filters.length} filters loaded, ${refused.length} skipped; ${seconds.toFixed(1)} s`,
   ]
   if (counts.badLineCount > 0) lines.push(`${counts.badLineCount} lines could not be read as events:`)
   for (const { line, why } of counts.badLines) lines.push(`  line ${line}: ${why}`)
+  if (counts.eventsWithoutTime > 0)
+    lines.push(
+      `${counts.eventsWithoutTime} events that correlations count have no time; each was taken at that of the one before`,
+    )
+  for (const { rule, late, evictedEvents, evictedWindows } of counts.uncorrelated)
+    lines.push(
+      `  ${rule} is not complete: ${late} events came more than a day late; ${evictedWindows} groups and ${evictedEvents} events were forgotten for want of room`,
+    )
   for (const { file, line, rule, code, why } of refused)
     lines.push(`  skipped ${file}:${line}${rule === null ? '' : ` ${rule}`}: ${code}: ${why}`)
   return lines.join('\n')
