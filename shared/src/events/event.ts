@@ -369,6 +369,13 @@ export const Event = closed(
       ),
     ),
     dns: maybe(Dns),
+    url: maybe(closed({ full: maybe(text('The whole URL.')) }, 'What was fetched.')),
+    tls: maybe(
+      closed(
+        { client: maybe(closed({ ja3: maybe(keyword('JA3 fingerprint of its first message.')) }, 'Who began.')) },
+        'The encryption of the traffic.',
+      ),
+    ),
     dll: maybe(
       closed(
         {
