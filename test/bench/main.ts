@@ -33,7 +33,12 @@ console.log(JSON.stringify(result))
 process.exit(0)
 
 function rounded(numbers: Readonly<Record<string, number>>): Record<string, number> {
-  return Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, Number(value.toPrecision(5))]))
+  return Object.fromEntries(
+    Object.entries(numbers).map(([name, value]) => [
+      name,
+      Number.isInteger(value) ? value : Number(value.toPrecision(5)),
+    ]),
+  )
 }
 
 function machine(): string {
