@@ -12,6 +12,7 @@ import { configFiles, leavesOf, readEnvironment, readYaml, type Setting, unknown
 import { CoverageConfig } from './coverage/coverage-config.ts'
 import { DetectConfig } from './detect/detect-config.ts'
 import { GatewayConfig } from './gateway/gateway-config.ts'
+import { IndicatorsConfig } from './indicators/indicators-config.ts'
 import { IngestConfig } from './ingest/ingest-config.ts'
 import { RespondConfig } from './respond/respond-config.ts'
 import { SearchConfig } from './search/search-config.ts'
@@ -37,6 +38,7 @@ export const Config = Type.Object(
     telemetry: TelemetryConfig,
     backup: BackupConfig,
     detect: DetectConfig,
+    indicators: IndicatorsConfig,
     coverage: CoverageConfig,
     triage: TriageConfig,
     respond: RespondConfig,

@@ -24,6 +24,7 @@ import { createJoinTokens } from './fleet/join-tokens.ts'
 import { fleetMetrics } from './fleet/log-names.ts'
 import { createGateway } from './gateway/gateway.ts'
 import { createImports } from './import/imports.ts'
+import { createIndicators } from './indicators/indicators.ts'
 import { createFeed } from './ingest/feed.ts'
 import { HeldBatches } from './ingest/held-batches.ts'
 import { createIngest } from './ingest/ingest.ts'
@@ -131,7 +132,21 @@ async function wire(
 
   const shared = { store: state, state, bus, audit, clock, log, metrics }
   const triage = createTriage({ ...shared, telemetry }, config.triage)
-  const detect = createDetect({ ...shared, feed, screen: (rules) => reader.use(rules), triage }, config.detect)
+  const search = createSearch(telemetry, config.search)
+  const indicators = createIndicators(
+    {
+      ...shared,
+      telemetry,
+      search,
+      watch: (memory) => reader.watch(memory),
+      raise: async (signal) => await detect.raise(signal),
+    },
+    config.indicators,
+  )
+  const detect = createDetect(
+    { ...shared, feed, screen: (rules) => reader.use(rules), further: indicators, triage },
+    config.detect,
+  )
   const raise = (alarm: Parameters<typeof accountingSignal>[0]) => detect.raise(accountingSignal(alarm))
   const coverage = createCoverage(shared, config.coverage)
   const explained = (agentId: AgentId, why: string) => triage.explain(agentId, UNACCOUNTED_RULE, why)
@@ -146,7 +161,8 @@ async function wire(
     clock,
     state,
     telemetry,
-    search: createSearch(telemetry, config.search),
+    search,
+    indicators,
     bus,
     orders,
     audit,
@@ -181,6 +197,7 @@ async function wire(
       mover,
       coverage,
       orders,
+      indicators,
       detect,
       respond,
       gateway,

@@ -48,7 +48,7 @@ export const Signal = closed(
   {
     id: Type.String(),
     agent_id: AgentIdText('Host.'),
-    detector: Type.String({ description: 'sigma, agent or accounting.' }),
+    detector: Type.String({ description: 'sigma, agent, accounting or indicator.' }),
     rule_id: Type.String(),
     rule_title: Type.String(),
     rule_sha256: Type.String({ description: 'Digest of the rule text that matched.' }),

@@ -7,6 +7,7 @@ import type { AuditLog } from '../audit/index.ts'
 import type { Coverage } from '../coverage/index.ts'
 import type { Detect } from '../detect/index.ts'
 import type { Fleet, JoinTokens } from '../fleet/index.ts'
+import type { Indicators } from '../indicators/index.ts'
 import type { Imports } from '../import/index.ts'
 import type { Orders, ReleaseCodes } from '../orders/index.ts'
 import type { Respond } from '../respond/index.ts'
@@ -37,6 +38,7 @@ export interface ApiDeps {
   readonly playbooks: Pick<Respond, 'playbookList'>
   readonly triage: Pick<Triage, 'setVerdict'>
   readonly imports: Imports
+  readonly indicators: Indicators
   readonly backups: Backups
   readonly readiness: Readiness
   /** Every room's figures; the API adds its own. */

@@ -21,6 +21,8 @@ import { CoverageConfig } from '../coverage/coverage-config.ts'
 import { createFleet } from '../fleet/fleet.ts'
 import { createJoinTokens } from '../fleet/join-tokens.ts'
 import { fleetMetrics } from '../fleet/log-names.ts'
+import { createIndicators } from '../indicators/indicators.ts'
+import { IndicatorsConfig } from '../indicators/indicators-config.ts'
 import { createImports } from '../import/imports.ts'
 import type { Ingest } from '../ingest/index.ts'
 import { createIngest } from '../ingest/ingest.ts'
@@ -80,6 +82,7 @@ export async function startApi(changes: Changes = {}) {
   const ingest = ingestOf(room)
   const orders = createOrders(room)
   const coverage = createCoverage(room, Value.Default(CoverageConfig, {}) as CoverageConfig)
+  const search = createSearch(telemetry, Value.Default(SearchConfig, {}) as SearchConfig)
   const deps: ApiDeps = {
     clock,
     log,
@@ -88,7 +91,7 @@ export async function startApi(changes: Changes = {}) {
     audit,
     tokens,
     telemetry,
-    search: createSearch(telemetry, Value.Default(SearchConfig, {}) as SearchConfig),
+    search,
     orders,
     releaseCodes: orders.releaseCodes,
     fleet: createFleet({ ...room, metrics: fleetMetrics(metrics), coverage, explained: async () => {} }),
@@ -96,6 +99,10 @@ export async function startApi(changes: Changes = {}) {
     joinTokens: createJoinTokens(state, audit, trust, clock),
     controllers: () => trust.trust().file.controllers,
     imports: createImports({ ...room, ingest }),
+    indicators: createIndicators(
+      { ...room, telemetry, search, watch: () => {} },
+      Value.Default(IndicatorsConfig, {}) as IndicatorsConfig,
+    ),
     backups: createBackups({ ...room, stateDir: dir, telemetry, now: () => clock.now() }, join(dir, 'backups')),
     triage: createTriage({ ...room, store: state, telemetry }, Value.Create(TriageConfig)),
     rules: { ruleList: () => rules },

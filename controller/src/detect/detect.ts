@@ -7,7 +7,7 @@ import type { Bus } from '../store/bus/bus.ts'
 import type { StateStore } from '../store/state/state-store.ts'
 import type { Findings, Signal, Triage } from '../triage/index.ts'
 import type { DetectConfig } from './detect-config.ts'
-import type { Feed, UndetectedBatch } from './feed.ts'
+import type { Feed, FurtherDetector, UndetectedBatch } from './feed.ts'
 import type { Detect, RulesHealth, RuleStatus } from './index.ts'
 import { type DetectLog, type DetectMetrics, detectMetrics } from './log-names.ts'
 import { readRuleFiles } from './rule-files.ts'
@@ -19,6 +19,8 @@ export interface DetectDeps {
   readonly feed: Feed
   /** Told of the rules that run, whenever they change: who reads batches shows detection only events that one of them matches. */
   readonly screen?: (rules: RuleSet['running']) => void
+  /** Looks at the same events as the rules. */
+  readonly further?: FurtherDetector
   readonly store: StateStore
   readonly triage: Triage
   readonly bus: Bus
@@ -186,6 +188,7 @@ class DetectRoom implements Detect {
       }
       for (const rule of kept) signals.push(signalOf(rule, stored))
     }
+    if (this.#deps.further) signals.push(...(await this.#deps.further.signalsOf(events)))
     if (switchedOffNow) this.#deps.screen?.(this.#rules.running)
     this.#metrics.events.inc(events.length)
     this.#metrics.matchSeconds.observe((performance.now() - began) / 1000)
@@ -201,6 +204,7 @@ class DetectRoom implements Detect {
     try {
       const outcome = await store.write(async (tx) => {
         const outcome = await triage.take(tx, signals, findings)
+        await this.#deps.further?.stored(tx, signals)
         await feed.markDetected(tx, batch.batchId)
         return outcome
       })
@@ -224,7 +228,13 @@ class DetectRoom implements Detect {
     const failed: { signal: Signal; why: string }[] = []
     for (const signal of signals) {
       try {
-        triage.announce(await store.write((tx) => triage.take(tx, [signal], findings)))
+        const outcome = await store.write(async (tx) => {
+          const outcome = await triage.take(tx, [signal], findings)
+          // The batch may be tried again, and what was stored by then is not seen once more.
+          if (outcome.signals > 0) await this.#deps.further?.stored(tx, [signal])
+          return outcome
+        })
+        triage.announce(outcome)
       } catch (thrown) {
         if (!store.healthy()) throw thrown
         failed.push({ signal, why: reasonOf(thrown) })

@@ -1,6 +1,7 @@
 import type { AgentId } from '@firebreak/shared/ids.ts'
 import type { Tx } from '../store/state/state-store.ts'
 import type { StoredEvent } from '../store/telemetry/telemetry-store.ts'
+import type { Signal } from '../triage/index.ts'
 
 /** A batch that is durable and that no detector has seen yet. */
 export interface UndetectedBatch {
@@ -16,4 +17,11 @@ export interface Feed {
   takeUndetected(limit: number, after: number): Promise<readonly UndetectedBatch[]>
   /** In the transaction that stores what was found. A batch that is already marked stays marked. */
   markDetected(tx: Tx, batchId: number): Promise<void>
+}
+
+/** What looks at events beside the rules. */
+export interface FurtherDetector {
+  signalsOf(events: readonly StoredEvent[]): Promise<readonly Signal[]>
+  /** In the transaction that stores the signals. */
+  stored(tx: Tx, signals: readonly Signal[]): Promise<void>
 }

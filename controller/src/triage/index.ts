@@ -24,7 +24,7 @@ export interface Entities {
 /** What one detector said about one event. */
 export interface Signal {
   readonly agentId: AgentId
-  readonly detector: 'sigma' | 'agent' | 'accounting'
+  readonly detector: 'sigma' | 'agent' | 'accounting' | 'indicator'
   readonly ruleId: string
   readonly ruleTitle: string
   readonly ruleSha256: string

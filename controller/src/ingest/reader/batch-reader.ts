@@ -15,6 +15,8 @@ export interface BatchReader {
   read(batch: BatchToRead): Promise<BatchReading>
   /** From the next batch on, detection is told of the events that these rules say something about. */
   use(rules: ScreenRules): void
+  /** From the next batch on, also of those with a value that this table of indicators holds. */
+  watch(indicators: SharedArrayBuffer): void
   stop(): Promise<void>
 }
 
@@ -47,6 +49,10 @@ class ReaderThreads implements BatchReader {
     for (const thread of this.#threads) thread.use(rules)
   }
 
+  watch(indicators: SharedArrayBuffer): void {
+    for (const thread of this.#threads) thread.watch(indicators)
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#threads.map((thread) => thread.stop()))
   }
@@ -67,6 +73,7 @@ class ReaderThread {
   readonly #jobs = new Map<number, Job>()
   #worker: Worker
   #rules: ScreenRules | undefined
+  #indicators: SharedArrayBuffer | undefined
   #next = 1
   #stopped = false
 
@@ -94,6 +101,11 @@ class ReaderThread {
   use(rules: ScreenRules): void {
     this.#rules = rules
     this.#ask({ ask: 'use', rules })
+  }
+
+  watch(indicators: SharedArrayBuffer): void {
+    this.#indicators = indicators
+    this.#ask({ ask: 'watch', indicators })
   }
 
   async stop(): Promise<void> {
@@ -144,6 +156,7 @@ class ReaderThread {
     }
     this.#worker = this.#start()
     if (this.#rules) this.#ask({ ask: 'use', rules: this.#rules })
+    if (this.#indicators) this.#ask({ ask: 'watch', indicators: this.#indicators })
     for (const [id, { batch }] of this.#jobs) this.#askToRead(id, batch)
   }
 }

@@ -4,6 +4,8 @@
  */
 import { constants, zstdCompressSync } from 'node:zlib'
 import type { Event } from '@firebreak/shared/events/event.ts'
+import { isKnown } from '@firebreak/shared/indicators/event-values.ts'
+import type { MatchTable } from '@firebreak/shared/indicators/match-table.ts'
 import { compilePlan, type RulePlan } from '@firebreak/shared/sigma/plan.ts'
 import type { SigmaFilter, SigmaRule } from '@firebreak/shared/sigma/rule.ts'
 import { type BatchHeader, batchLines, batchSequence, type FrameRefusal } from '@firebreak/shared/wire/frame.ts'
@@ -59,6 +61,12 @@ export function screenOf(rules: ScreenRules | undefined): Screen {
       return true // detection tries its rules one by one and names the one that failed
     }
   }
+}
+
+/** Beside what the rules say, detection looks at events with a value that an indicator may name. */
+export function watching(screen: Screen, indicators: MatchTable | undefined): Screen {
+  if (indicators === undefined) return screen
+  return (event, whole) => screen(event, whole) || isKnown(event, indicators)
 }
 
 export function readBatch({ origin, header, body }: BatchToRead, screen: Screen): BatchReading {

@@ -9,6 +9,7 @@ import { damagedBatches } from './migrations/0003-damaged-batches.ts'
 import { coverage } from './migrations/0004-coverage.ts'
 import { imports } from './migrations/0005-imports.ts'
 import { inventory } from './migrations/0006-inventory.ts'
+import { indicators } from './migrations/0007-indicators.ts'
 
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-first-tables': { up: firstTables },
@@ -17,4 +18,5 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0004-coverage': { up: coverage },
   '0005-imports': { up: imports },
   '0006-inventory': { up: inventory },
+  '0007-indicators': { up: indicators },
 }

@@ -168,6 +168,71 @@ export interface Tables {
   /** Last number given out in each stream of an import. */
   import_streams: { import_id: string; agent_id: string; class: string; seq: number }
   /** Batches that were acked and are not yet both detected upon and in the telemetry store. */
+  indicators: {
+    n: Generated<number>
+    type: string
+    /** In its one spelling. */
+    value: string
+    source: string
+    valid_from: string
+    valid_until: string | null
+    /** 0..100. */
+    confidence: number
+    tlp: string | null
+    labels: Json<'string[]'>
+    description: string | null
+    /** What the source calls it. */
+    reference: string | null
+    sightings: number
+    last_sighted_at: string | null
+    /** The import that said it last. */
+    import_id: string
+    created_at: string
+    updated_at: string
+  }
+  /** Patterns that cannot be matched on the stream, and why. */
+  indicator_patterns: {
+    source: string
+    reference: string
+    pattern: string
+    code: string
+    why: string
+    created_at: string
+  }
+  indicator_feeds: {
+    name: string
+    kind: string
+    url: string
+    options: Json<'FeedOptions'>
+    /** 0: only when it is asked for. */
+    every_s: number
+    /** Where the next fetch begins, in the words of the source. */
+    added_after: string | null
+    created_by: string
+    created_at: string
+    last_run_at: string | null
+    last_ok_at: string | null
+    last_error: string | null
+    last_counts: string | null
+  }
+  /** New indicators, looked up in stored events. */
+  indicator_hunts: {
+    id: string
+    /** Indicators with from_n < n <= to_n. */
+    from_n: number
+    to_n: number
+    state: string
+    /** What it is at, and the last value that it looked at. */
+    kind: string
+    after: string
+    looked_at: number
+    hits: number
+    /** Events past the limit, and indicators of types that stored events cannot be asked for. */
+    skipped: number
+    why: string | null
+    created_at: string
+    updated_at: string
+  }
   ingest_batches: {
     id: Generated<number>
     agent_id: string
