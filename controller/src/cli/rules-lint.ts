@@ -79,7 +79,7 @@ export async function runLint(paths: readonly string[], options: LintOptions, ou
   }
   const parsed = parseRules(files)
   const { rules, filters, correlations } = parsed
-  const plan = compilePlan(rules, { filters, correlations, placeholders })
+  const plan = compilePlan(rules, { filters, correlations, alreadyRefused: parsed.refused, placeholders })
   const refused = [...parsed.refused, ...plan.refused]
   const warnings = warningsOf(parsed)
   const counts = {

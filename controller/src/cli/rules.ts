@@ -5,6 +5,7 @@ import { addRuleCoverage } from './coverage.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
 import { printList } from './output.ts'
 import { rulesLintCommand } from './rules-lint.ts'
+import { rulesTestCommand } from './rules-test.ts'
 import { type Cli, verb } from './session.ts'
 
 export function addRuleVerbs(cli: Cli, program: Command): void {
@@ -28,7 +29,7 @@ export function addRuleVerbs(cli: Cli, program: Command): void {
             { head: 'MATCHES', cell: (rule) => String(rule.matches) },
             { head: 'TITLE', cell: (rule) => rule.title, flexible: true },
             { head: 'FILE', cell: (rule) => rule.file, flexible: true },
-            { head: 'WHY', cell: (rule) => rule.why ?? '', flexible: rows.some((rule) => rule.why !== null) },
+            { head: 'WHY', cell: whyOf, flexible: rows.some((rule) => whyOf(rule) !== '') },
           ],
           raw: (rule) => rule.id,
           empty: 'No rules are loaded.',
@@ -37,5 +38,16 @@ export function addRuleVerbs(cli: Cli, program: Command): void {
     ),
   ).addOption(new Option('--state <state>', 'only in this state').choices(['live', 'refused']))
   addRuleCoverage(cli, rules)
-  rules.addCommand(rulesLintCommand().copyInheritedSettings(rules))
+  for (const offline of [rulesLintCommand(), rulesTestCommand()]) rules.addCommand(offline.copyInheritedSettings(rules))
+}
+
+/** Of a correlation also what it remembers, and what it could not count. */
+function whyOf({ why, correlation }: RuleShown): string {
+  if (correlation === null) return why ?? ''
+  const { windows, events, evicted_windows: groups, evicted_events: forgotten, late } = correlation
+  const lost = groups + forgotten + late
+  const held = `correlation: ${events} events in ${windows} groups`
+  return [why ?? [], lost === 0 ? held : `${held}; lost ${groups} groups, ${forgotten} events, ${late} late`]
+    .flat()
+    .join('; ')
 }
