@@ -141,7 +141,7 @@ async function readCases(path: string): Promise<Type.Static<typeof Cases> | stri
     const read: unknown = JSON.parse(await readFile(path, 'utf8'))
     if (casesSchema.Check(read)) return read
     const error = casesSchema.Errors(read)[0]
-    return `${error?.instancePath ?? ''}: ${error?.message ?? 'not a file of cases'}`
+    return error ? `${error.instancePath === '' ? 'it' : error.instancePath} ${error.message}` : 'not a file of cases'
   } catch (thrown) {
     return reasonOf(thrown)
   }
