@@ -206,6 +206,7 @@ export function processRule(id: string, title: string): RuleStatus {
     why: null,
     matches: 0,
     lastMatchAt: null,
+    correlation: null,
   }
 }
 

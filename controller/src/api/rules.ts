@@ -1,6 +1,7 @@
 /** What is looked for, and which rules are not, with the reason. */
 import { EVENT_CLASSES } from '@firebreak/shared/events/classes.ts'
 import { Type } from 'typebox'
+import type { RuleStatus } from '../detect/index.ts'
 import type { Api } from './api.ts'
 import type { ApiDeps } from './api-deps.ts'
 import { decodeCursor, PAGE, pageFrom, pageOf, pageQuery } from './paging.ts'
@@ -18,6 +19,19 @@ const Rule = closed(
     why: orNull(Type.String({ description: 'Why it was refused.' })),
     matches: Count('Since the controller started.'),
     last_match_at: orNull(Type.String()),
+    correlation: orNull(
+      closed(
+        {
+          windows: Count('Groups that it remembers.'),
+          events: Count('Events that it remembers.'),
+          evicted_windows: Count('Groups that it had to forget for want of room.'),
+          evicted_events: Count('Events that it had to forget for want of room.'),
+          late: Count('Events that came too late to be counted.'),
+          uncounted: Count('Events without the value that it counts.'),
+        },
+        'Of a correlation that runs: its memory, and what it could not count since the controller started.',
+      ),
+    ),
   },
   'A rule.',
 )
@@ -49,8 +63,9 @@ export function ruleRoutes(api: Api, { rules }: Pick<ApiDeps, 'rules'>): void {
         wanted,
         limit,
         ({ key }) => key,
-        ({ rule: { lastMatchAt, ...rule } }) => ({
+        ({ rule: { lastMatchAt, correlation, ...rule } }) => ({
           ...rule,
+          correlation: correlation === null ? null : shownFigures(correlation),
           techniques: [...rule.techniques],
           classes: [...rule.classes],
           last_match_at: lastMatchAt,
@@ -58,4 +73,9 @@ export function ruleRoutes(api: Api, { rules }: Pick<ApiDeps, 'rules'>): void {
       )
     },
   )
+}
+
+function shownFigures(figures: NonNullable<RuleStatus['correlation']>): NonNullable<RuleShown['correlation']> {
+  const { windows, events, evictedWindows, evictedEvents, late, uncounted } = figures
+  return { windows, events, evicted_windows: evictedWindows, evicted_events: evictedEvents, late, uncounted }
 }

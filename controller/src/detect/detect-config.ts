@@ -20,6 +20,42 @@ export const DetectConfig = Type.Object(
       maximum: 4096,
       description: 'Rules that one event may match; the rest is counted and dropped, strongest rules kept.',
     }),
+    correlation_windows: Type.Integer({
+      default: 1_000_000,
+      minimum: 1_000,
+      maximum: 10_000_000,
+      description: 'Groups that all correlations together remember; past it the oldest is forgotten, and counted.',
+    }),
+    correlation_windows_per_rule: Type.Integer({
+      default: 250_000,
+      minimum: 100,
+      maximum: 10_000_000,
+      description: 'Groups that one correlation remembers.',
+    }),
+    correlation_events: Type.Integer({
+      default: 2_000_000,
+      minimum: 200_000,
+      maximum: 20_000_000,
+      description: 'Events that all correlations together remember.',
+    }),
+    correlation_events_per_window: Type.Integer({
+      default: 10_000,
+      minimum: 100,
+      maximum: 100_000,
+      description: 'Events that one group remembers; a correlation that counts further than this never holds.',
+    }),
+    correlation_lateness_s: Type.Integer({
+      default: 3_600,
+      minimum: 0,
+      maximum: 604_800,
+      description: 'How much later than its neighbours an event may come and still be counted with them, s.',
+    }),
+    correlation_journal_events: Type.Integer({
+      default: 2_000_000,
+      minimum: 1_000,
+      maximum: 20_000_000,
+      description: 'Events kept in the state store, so that correlations go on over a restart; past it the oldest go.',
+    }),
     retry_ms: Type.Integer({
       default: 1000,
       minimum: 10,

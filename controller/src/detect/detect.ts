@@ -4,15 +4,16 @@ import type { Clock } from '@firebreak/shared/clock.ts'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import type { Registry } from 'prom-client'
 import type { Bus } from '../store/bus/bus.ts'
-import type { StateStore } from '../store/state/state-store.ts'
+import type { StateStore, Tx } from '../store/state/state-store.ts'
 import type { Findings, Signal, Triage } from '../triage/index.ts'
+import { type BatchCorrelations, Correlations } from './correlations.ts'
 import type { DetectConfig } from './detect-config.ts'
 import type { Feed, FurtherDetector, UndetectedBatch } from './feed.ts'
 import type { Detect, RulesHealth, RuleStatus } from './index.ts'
 import { type DetectLog, type DetectMetrics, detectMetrics } from './log-names.ts'
 import { readRuleFiles } from './rule-files.ts'
 import { RuleSet } from './rule-set.ts'
-import { signalOf, strongestRules } from './signals.ts'
+import { correlationSignal, signalOf, strongestRules } from './signals.ts'
 import { StoreQueue } from './store-queue.ts'
 
 export interface DetectDeps {
@@ -51,6 +52,7 @@ class DetectRoom implements Detect {
   #pending = false
   #woken = Promise.withResolvers<void>()
   readonly #queue = new StoreQueue()
+  readonly #correlations: Correlations
   /** Batches up to this one are in the queue or stored. */
   #matched = 0
   #running: Promise<void> | undefined
@@ -59,6 +61,7 @@ class DetectRoom implements Detect {
     this.#deps = deps
     this.#config = config
     this.#metrics = detectMetrics(deps.metrics)
+    this.#correlations = new Correlations({ ...deps, metrics: this.#metrics }, config)
   }
 
   async start(): Promise<void> {
@@ -94,6 +97,7 @@ class DetectRoom implements Detect {
       return this.#health
     }
     this.#rules = compiled.value
+    this.#correlations.spoil()
     this.#deps.screen?.(this.#rules.running)
     const { refused, live } = this.#rules
     this.#metrics.rulesLive.set(live)
@@ -117,7 +121,7 @@ class DetectRoom implements Detect {
   }
 
   ruleList(): readonly RuleStatus[] {
-    return this.#rules.list()
+    return this.#rules.list(this.#correlations.figures())
   }
 
   async idle(): Promise<void> {
@@ -146,6 +150,7 @@ class DetectRoom implements Detect {
         this.#deps.log.error('detect.feed.failed', { why: reasonOf(thrown), retry_ms: this.#config.retry_ms })
         await this.#queue.settled()
         this.#matched = 0
+        this.#correlations.spoil()
         this.#pending = true
         await this.#deps.clock.sleep(this.#config.retry_ms, stop).catch(() => undefined) // stopped: the loop ends
       }
@@ -159,60 +164,86 @@ class DetectRoom implements Detect {
     this.#woken = Promise.withResolvers<void>()
     const batches = await this.#deps.feed.takeUndetected(this.#config.batches_at_once, this.#matched)
     if (batches.length > 0) this.#pending = true
+    this.#correlations.expire()
     for (const batch of batches) {
-      const signals = await this.#match(batch)
+      if (this.#correlations.isStale) await this.#restoreCorrelations()
+      const { signals, correlated } = await this.#match(batch)
       this.#matched = batch.batchId
       const findings = signals.length > 0 ? this.#deps.triage.prepare(signals) : undefined
-      this.#queue.add(findings, (found) => this.#store(batch, signals, found))
+      this.#queue.add(findings, (found) => this.#store(batch, signals, correlated, found))
     }
   }
 
-  async #match({ events }: UndetectedBatch): Promise<Signal[]> {
+  /** The journal holds what is stored: first everything that was matched is. */
+  async #restoreCorrelations(): Promise<void> {
+    while (!this.#queue.isDone) await this.#queue.progress()
+    await this.#correlations.restore(this.#rules)
+  }
+
+  async #match({ events }: UndetectedBatch): Promise<{ signals: Signal[]; correlated: BatchCorrelations }> {
     const { log } = this.#deps
+    // What is loaded meanwhile runs from the next batch on.
+    const rules = this.#rules
+    const correlated = this.#correlations.beginBatch()
     const began = performance.now()
     const signals: Signal[] = []
     let switchedOffNow = false
     for (const [index, stored] of events.entries()) {
       if (index > 0 && index % EVENTS_PER_SLICE === 0) await new Promise((resolve) => setImmediate(resolve))
-      const matched = this.#rules.match(stored.event, ({ rule, why, switchedOff }) => {
+      const matched = rules.match(stored.event, ({ rule, why, switchedOff }) => {
         this.#metrics.ruleFailures.inc()
         const name = switchedOff ? 'detect.rule.switched_off' : 'detect.rule.failed'
         log.error(name, { file: rule.file, line: rule.line, 'rule.name': rule.title, why })
         switchedOffNow ||= switchedOff
       })
       if (matched.length === 0) continue
-      const kept = strongestRules(matched, this.#config.max_matches_per_event)
-      if (kept.length < matched.length) {
-        this.#metrics.overmatched.inc(matched.length - kept.length)
-        log.warn('detect.event.overmatched', { matches: matched.length, kept: kept.length, 'host.id': stored.agentId })
+      const telling = matched.filter((rule) => !rules.isSilent(rule))
+      const kept = strongestRules(telling, this.#config.max_matches_per_event)
+      if (kept.length < telling.length) {
+        this.#metrics.overmatched.inc(telling.length - kept.length)
+        log.warn('detect.event.overmatched', { matches: telling.length, kept: kept.length, 'host.id': stored.agentId })
       }
       for (const rule of kept) signals.push(signalOf(rule, stored))
+      for (const rule of matched) {
+        for (const firing of correlated.take(rule, stored)) {
+          rules.noteHit(firing.correlation, stored.event['@timestamp'])
+          signals.push(correlationSignal(firing, rules.sourcesOf(firing.correlation), stored))
+        }
+      }
     }
     if (this.#deps.further) signals.push(...(await this.#deps.further.signalsOf(events)))
-    if (switchedOffNow) this.#deps.screen?.(this.#rules.running)
+    if (switchedOffNow) {
+      this.#deps.screen?.(rules.running)
+      this.#correlations.spoil()
+    }
     this.#metrics.events.inc(events.length)
     this.#metrics.matchSeconds.observe((performance.now() - began) / 1000)
-    return signals
+    return { signals, correlated }
   }
 
-  async #store(batch: UndetectedBatch, signals: readonly Signal[], findings: Findings | undefined): Promise<void> {
-    const { store, feed, triage, log } = this.#deps
+  async #store(
+    batch: UndetectedBatch,
+    signals: readonly Signal[],
+    correlated: BatchCorrelations,
+    findings: Findings | undefined,
+  ): Promise<void> {
+    const { store, triage, log } = this.#deps
     if (findings === undefined) {
-      await store.write((tx) => feed.markDetected(tx, batch.batchId))
+      await store.write((tx) => this.#markDetected(tx, batch, correlated))
       return
     }
     try {
       const outcome = await store.write(async (tx) => {
         const outcome = await triage.take(tx, signals, findings)
         await this.#deps.further?.stored(tx, signals)
-        await feed.markDetected(tx, batch.batchId)
+        await this.#markDetected(tx, batch, correlated)
         return outcome
       })
       triage.announce(outcome)
     } catch (thrown) {
       this.#metrics.batchFailures.inc()
       log.error('detect.batch.failed', { batch_id: batch.batchId, 'host.id': batch.agentId, why: reasonOf(thrown) })
-      await this.#storeOneByOne(batch, signals, findings)
+      await this.#storeOneByOne(batch, signals, correlated, findings)
     }
     for (const signal of signals) this.#metrics.signals.inc({ level: signal.level, detector: signal.detector })
     this.#observeLag(batch)
@@ -223,8 +254,13 @@ class DetectRoom implements Detect {
    * crash in the middle is harmless), the ones that fail are named. When the store takes nothing at all this throws, and the batch
    * is tried again.
    */
-  async #storeOneByOne(batch: UndetectedBatch, signals: readonly Signal[], findings: Findings): Promise<void> {
-    const { store, feed, triage, log } = this.#deps
+  async #storeOneByOne(
+    batch: UndetectedBatch,
+    signals: readonly Signal[],
+    correlated: BatchCorrelations,
+    findings: Findings,
+  ): Promise<void> {
+    const { store, triage, log } = this.#deps
     const failed: { signal: Signal; why: string }[] = []
     for (const signal of signals) {
       try {
@@ -240,11 +276,16 @@ class DetectRoom implements Detect {
         failed.push({ signal, why: reasonOf(thrown) })
       }
     }
-    await store.write((tx) => feed.markDetected(tx, batch.batchId))
+    await store.write((tx) => this.#markDetected(tx, batch, correlated))
     for (const { signal, why } of failed) {
       this.#metrics.signalFailures.inc()
       log.error('detect.signal.failed', { event_id: signal.eventId, rule_id: signal.ruleId, level: signal.level, why })
     }
+  }
+
+  async #markDetected(tx: Tx, batch: UndetectedBatch, correlated: BatchCorrelations): Promise<void> {
+    await this.#correlations.keep(tx, correlated)
+    await this.#deps.feed.markDetected(tx, batch.batchId)
   }
 
   #observeLag(batch: UndetectedBatch): void {

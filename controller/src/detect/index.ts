@@ -1,3 +1,4 @@
+import type { CorrelationFigures } from '@firebreak/shared/sigma/correlate/groups.ts'
 import type { EventClass } from '@firebreak/shared/events/classes.ts'
 import type { Signal } from '../triage/index.ts'
 
@@ -19,6 +20,8 @@ export interface RuleStatus {
   /** Since the rules were loaded. */
   readonly matches: number
   readonly lastMatchAt: string | null
+  /** Of a correlation: what it remembers and what it could not count; `null` for a rule, or while it does not run. */
+  readonly correlation: CorrelationFigures | null
 }
 
 export interface RulesHealth {

@@ -8,6 +8,8 @@ export type DetectLogName =
   | 'detect.rule.kept'
   | 'detect.rule.failed'
   | 'detect.rule.switched_off'
+  | 'detect.correlation.restored'
+  | 'detect.correlation.journal_damaged'
   | 'detect.event.overmatched'
   | 'detect.batch.failed'
   | 'detect.signal.failed'
@@ -29,12 +31,21 @@ export interface DetectMetrics {
   readonly overmatched: Counter
   readonly batchFailures: Counter
   readonly signalFailures: Counter
+  readonly correlationWindows: Gauge
+  readonly correlationEvents: Gauge
+  readonly correlationLost: Counter<'rule' | 'what'>
+  readonly correlationJournal: Gauge
+  readonly correlationJournalEvicted: Counter
+  readonly correlationJournalDamaged: Counter
+  /** Called before the figures of correlations are read. */
+  onScrape(measure: () => void): void
   readonly matchSeconds: Histogram
   readonly lagSeconds: Histogram
 }
 
 export function detectMetrics(registry: Registry): DetectMetrics {
   const registers = [registry]
+  let measure = () => {}
   return {
     events: new Counter({
       name: 'firebreak_detect_events_total',
@@ -74,6 +85,41 @@ export function detectMetrics(registry: Registry): DetectMetrics {
       help: 'Signals that could not be made into an alert; each is named in the log with its event.',
       registers,
     }),
+    correlationWindows: new Gauge({
+      name: 'firebreak_detect_correlation_windows',
+      help: 'Groups that correlations remember.',
+      registers,
+      collect: () => measure(),
+    }),
+    correlationEvents: new Gauge({
+      name: 'firebreak_detect_correlation_events',
+      help: 'Events that correlations remember.',
+      registers,
+    }),
+    correlationLost: new Counter({
+      name: 'firebreak_detect_correlation_lost_total',
+      help: 'What a correlation could not count: forgotten for want of room, too late, or without the value.',
+      labelNames: ['rule', 'what'],
+      registers,
+    }),
+    correlationJournal: new Gauge({
+      name: 'firebreak_detect_correlation_journal_events',
+      help: 'Events in the journal that correlations are made again from after a restart.',
+      registers,
+    }),
+    correlationJournalEvicted: new Counter({
+      name: 'firebreak_detect_correlation_journal_evicted_total',
+      help: 'Events that left the journal for want of room; after a restart they are not counted.',
+      registers,
+    }),
+    correlationJournalDamaged: new Counter({
+      name: 'firebreak_detect_correlation_journal_damaged_total',
+      help: 'Rows of the journal that could not be read; each is named in the log.',
+      registers,
+    }),
+    onScrape: (called) => {
+      measure = called
+    },
     matchSeconds: new Histogram({
       name: 'firebreak_detect_batch_seconds',
       help: 'Time to match one batch.',

@@ -1,9 +1,18 @@
 /** The rules that run: read, checked, compiled; one that fails on events is switched off and named, the others go on. */
+import { EVENT_CLASSES, type EventClass } from '@firebreak/shared/events/classes.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
 import { ok, reasonOf, refuse, type Result } from '@firebreak/shared/result.ts'
 import { type ParsedRules, parseRules } from '@firebreak/shared/sigma/parse.ts'
 import { compilePlan, type RulePlan } from '@firebreak/shared/sigma/plan.ts'
-import { ruleKey, type RuleRefusal, type SigmaFilter, type SigmaRule } from '@firebreak/shared/sigma/rule.ts'
+import type { CorrelationFigures } from '@firebreak/shared/sigma/correlate/groups.ts'
+import type { Correlated, ResolvedCorrelation } from '@firebreak/shared/sigma/correlate/resolve.ts'
+import {
+  ruleKey,
+  type RuleRefusal,
+  type SigmaCorrelation,
+  type SigmaFilter,
+  type SigmaRule,
+} from '@firebreak/shared/sigma/rule.ts'
 import { techniquesOf } from './attack-tags.ts'
 import type { RuleStatus } from './index.ts'
 import { classesOf } from './rule-classes.ts'
@@ -27,18 +36,18 @@ export class RuleSet {
   readonly refused: readonly Refusal[]
   readonly #parsed: ParsedRules
   /** Rules whose file is refused now and whose last good version goes on, with the reason. */
-  readonly #kept: ReadonlyMap<SigmaRule, string>
+  readonly #kept: ReadonlyMap<SigmaRule | SigmaCorrelation, string>
   #plan: RulePlan
   readonly #single = new Map<SigmaRule, RulePlan>()
   readonly #failed = new Map<SigmaRule, Failed>()
   readonly #off = new Map<SigmaRule, string>()
-  readonly #hits = new Map<SigmaRule, { matches: number; last: string }>()
+  readonly #hits = new Map<SigmaRule | SigmaCorrelation, { matches: number; last: string }>()
 
   private constructor(
     parsed: ParsedRules,
     plan: RulePlan,
     refused: readonly Refusal[],
-    kept: ReadonlyMap<SigmaRule, string> = new Map(),
+    kept: ReadonlyMap<SigmaRule | SigmaCorrelation, string> = new Map(),
   ) {
     this.#parsed = parsed
     this.#plan = plan
@@ -57,7 +66,7 @@ export class RuleSet {
    */
   static compile({ files, unreadable }: RuleFiles, before?: RuleSet): Result<RuleSet, 'no_rules'> {
     const parsed = withoutDuplicates(parseRules(files))
-    const fresh = compilePlan(parsed.rules, { filters: parsed.filters, correlations: parsed.correlations })
+    const fresh = planOf(parsed)
     const refused: Refusal[] = [
       ...unreadable.map(({ file, why }) => ({ code: 'file_unreadable' as const, why, file, line: 0, rule: null })),
       ...parsed.refused,
@@ -72,18 +81,26 @@ export class RuleSet {
     const last = before ?? RuleSet.none()
     const kept = lastGood(last.#plan.rules, new Set(fresh.rules.map(ruleKey)), refused)
     const filters = lastGood(last.#parsed.filters, new Set(parsed.filters.map(ruleKey)), refused)
-    if (kept.size === 0 && filters.size === 0) return ok(new RuleSet(parsed, fresh, refused))
+    const running = fresh.correlations.map(({ correlation }) => correlation)
+    const correlations = lastGood(
+      last.#plan.correlations.map(({ correlation }) => correlation),
+      new Set(running.map(ruleKey)),
+      refused,
+    )
+    if (kept.size === 0 && filters.size === 0 && correlations.size === 0) return ok(new RuleSet(parsed, fresh, refused))
     const all = {
       ...parsed,
       rules: [...parsed.rules.filter((rule) => fresh.rules.includes(rule)), ...kept.keys()],
       filters: [...parsed.filters, ...filters.keys()],
+      correlations: [...running, ...correlations.keys()],
     }
-    const plan = compilePlan(all.rules, { filters: all.filters })
-    return ok(new RuleSet(all, plan, refused, kept))
+    return ok(
+      new RuleSet(all, planOf(all), refused, new Map<SigmaRule | SigmaCorrelation, string>([...kept, ...correlations])),
+    )
   }
 
   /** Rules that run in their last good version because what their file holds now is refused. */
-  get kept(): readonly { readonly rule: SigmaRule; readonly why: string }[] {
+  get kept(): readonly { readonly rule: SigmaRule | SigmaCorrelation; readonly why: string }[] {
     return [...this.#kept].map(([rule, why]) => ({ rule, why }))
   }
 
@@ -93,7 +110,21 @@ export class RuleSet {
   }
 
   get live(): number {
-    return this.#plan.rules.length
+    return this.#plan.rules.length + this.#plan.correlations.length
+  }
+
+  get correlations(): readonly ResolvedCorrelation[] {
+    return this.#plan.correlations
+  }
+
+  sourcesOf(correlation: SigmaCorrelation): readonly Correlated[] {
+    const resolved = this.#plan.correlations.find((one) => one.correlation === correlation)
+    return resolved?.sources.map(({ of }) => of) ?? []
+  }
+
+  /** Its matches are for correlations only. */
+  isSilent(rule: SigmaRule): boolean {
+    return this.#plan.silent.has(rule)
   }
 
   /** Rules that match. One that throws is told to `onFailure` and does not hide the others. */
@@ -104,15 +135,17 @@ export class RuleSet {
     } catch {
       matched = this.#matchOneByOne(event, onFailure)
     }
-    for (const rule of matched) {
-      const hits = this.#hits.get(rule)
-      if (hits === undefined) this.#hits.set(rule, { matches: 1, last: event['@timestamp'] })
-      else {
-        hits.matches++
-        hits.last = event['@timestamp']
-      }
-    }
+    for (const rule of matched) this.noteHit(rule, event['@timestamp'])
     return matched
+  }
+
+  noteHit(rule: SigmaRule | SigmaCorrelation, at: string): void {
+    const hits = this.#hits.get(rule)
+    if (hits === undefined) this.#hits.set(rule, { matches: 1, last: at })
+    else {
+      hits.matches++
+      hits.last = at
+    }
   }
 
   #matchOneByOne(event: Event, onFailure: (failure: RuleFailure) => void): SigmaRule[] {
@@ -139,13 +172,13 @@ export class RuleSet {
     }
     if (switchedOff) {
       const rules = this.#plan.rules.filter((rule) => !this.#off.has(rule))
-      this.#plan = compilePlan(rules, { filters: this.#parsed.filters })
+      this.#plan = planOf({ ...this.#parsed, rules })
     }
     return matched
   }
 
-  list(): RuleStatus[] {
-    const live = this.#parsed.rules
+  list(correlating: ReadonlyMap<string, CorrelationFigures> = new Map()): RuleStatus[] {
+    const rules = this.#parsed.rules
       .filter((rule) => this.#plan.rules.includes(rule) || this.#off.has(rule))
       .map((rule): RuleStatus => {
         const off = this.#off.get(rule)
@@ -161,32 +194,70 @@ export class RuleSet {
           why: off === undefined ? this.#keptWhy(rule) : `switched off, it failed on events: ${off}`,
           matches: hits?.matches ?? 0,
           lastMatchAt: hits?.last ?? null,
+          correlation: null,
         }
       })
+    const live = [...rules, ...this.#correlationList(correlating)]
     const keptFiles = new Set([...this.#kept.keys()].map(({ file }) => file))
     const told = ({ file, rule }: Refusal) =>
       keptFiles.has(file) && (rule === null || live.some((one) => one.file === file && one.id === rule))
     const refused = this.refused
       .filter((refusal) => !told(refusal))
       .map((refusal): RuleStatus => {
-        const rule = this.#parsed.rules.find((rule) => rule.file === refusal.file && ruleKey(rule) === refusal.rule)
+        const rule = [...this.#parsed.rules, ...this.#parsed.correlations].find(
+          (rule) => rule.file === refusal.file && ruleKey(rule) === refusal.rule,
+        )
         return {
           id: refusal.rule ?? refusal.file,
           title: rule?.title ?? refusal.rule ?? refusal.file,
           level: rule?.level ?? 'informational',
           file: refusal.file,
           techniques: rule === undefined ? [] : techniquesOf(rule.tags),
-          classes: rule === undefined ? [] : classesOf(rule.logSource),
+          classes: rule?.kind === 'rule' ? classesOf(rule.logSource) : [],
           state: 'refused',
           why: `line ${refusal.line}: ${refusal.why} (${refusal.code})`,
           matches: 0,
           lastMatchAt: null,
+          correlation: null,
         }
       })
     return [...live, ...refused]
   }
 
-  #keptWhy(rule: SigmaRule): string | null {
+  /** One that ran until a rule under it was switched off is shown with the reason. */
+  #correlationList(correlating: ReadonlyMap<string, CorrelationFigures>): RuleStatus[] {
+    const refused = new Map(this.#plan.refused.map((refusal) => [`${refusal.file}\0${refusal.rule}`, refusal]))
+    const running = new Map(this.#plan.correlations.map((resolved) => [resolved.correlation, resolved]))
+    return this.#parsed.correlations.flatMap((correlation): RuleStatus[] => {
+      const key = ruleKey(correlation)
+      const refusal = refused.get(`${correlation.file}\0${key}`)
+      const resolved = running.get(correlation)
+      // What was refused at the load is listed with the others that were.
+      if (
+        resolved === undefined &&
+        (refusal === undefined || this.refused.some((one) => one.file === correlation.file && one.rule === key))
+      )
+        return []
+      const hits = this.#hits.get(correlation)
+      return [
+        {
+          id: key,
+          title: correlation.title,
+          level: correlation.level ?? 'medium',
+          file: correlation.file,
+          techniques: techniquesOf(correlation.tags),
+          classes: resolved === undefined ? [] : classesUnder(resolved, this.#plan.correlations),
+          state: resolved === undefined ? 'refused' : 'live',
+          why: refusal === undefined ? this.#keptWhy(correlation) : `it runs no more: ${refusal.why}`,
+          matches: hits?.matches ?? 0,
+          lastMatchAt: hits?.last ?? null,
+          correlation: correlating.get(key) ?? null,
+        },
+      ]
+    })
+  }
+
+  #keptWhy(rule: SigmaRule | SigmaCorrelation): string | null {
     const why = this.#kept.get(rule)
     return why === undefined ? null : `its last good version runs, the file is refused: ${why}`
   }
@@ -196,8 +267,23 @@ export type Refusal = Omit<RuleRefusal, 'code'> & {
   readonly code: RuleRefusal['code'] | 'file_unreadable' | 'duplicate'
 }
 
+function planOf({ rules, filters, correlations, refused }: ParsedRules): RulePlan {
+  return compilePlan(rules, { filters, correlations, alreadyRefused: refused })
+}
+
+/** Of everything that a correlation builds on. */
+function classesUnder({ sources }: ResolvedCorrelation, all: readonly ResolvedCorrelation[]): readonly EventClass[] {
+  const under = sources.flatMap(({ of }) => {
+    if (of.kind === 'rule') return classesOf(of.logSource)
+    const inner = all.find(({ correlation }) => correlation === of)
+    return inner === undefined ? [] : classesUnder(inner, all)
+  })
+  const classes = new Set(under)
+  return EVENT_CLASSES.filter((name) => classes.has(name))
+}
+
 /** Those of `before` that are gone now because their file, or just they in it, is refused. */
-function lastGood<T extends SigmaRule | SigmaFilter>(
+function lastGood<T extends SigmaRule | SigmaFilter | SigmaCorrelation>(
   before: readonly T[],
   loaded: ReadonlySet<string>,
   refused: readonly Refusal[],
@@ -216,16 +302,20 @@ function lastGood<T extends SigmaRule | SigmaFilter>(
 
 /** Two rules under one id would be one signal: the first is kept, the other is named. */
 function withoutDuplicates(parsed: ParsedRules): ParsedRules & { readonly refused: readonly Refusal[] } {
-  const seen = new Map<string, SigmaRule>()
+  const seen = new Map<string, SigmaRule | SigmaCorrelation>()
   const refused: Refusal[] = [...parsed.refused]
-  for (const rule of parsed.rules) {
+  const isFirst = (rule: SigmaRule | SigmaCorrelation) => {
     const key = ruleKey(rule)
     const first = seen.get(key)
-    if (first === undefined) seen.set(key, rule)
-    else {
-      const why = `the id is taken by ${first.file}, line ${first.line}`
-      refused.push({ code: 'duplicate', why, file: rule.file, line: rule.line, rule: key })
+    if (first === undefined) {
+      seen.set(key, rule)
+      return true
     }
+    const why = `the id is taken by ${first.file}, line ${first.line}`
+    refused.push({ code: 'duplicate', why, file: rule.file, line: rule.line, rule: key })
+    return false
   }
-  return { ...parsed, rules: [...seen.values()], refused: refused as ParsedRules['refused'] }
+  const rules = parsed.rules.filter(isFirst)
+  const correlations = parsed.correlations.filter(isFirst)
+  return { ...parsed, rules, correlations, refused: refused as ParsedRules['refused'] }
 }

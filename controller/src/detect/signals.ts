@@ -1,6 +1,9 @@
 /** A match is a signal: who said what about which event. */
 import type { Event } from '@firebreak/shared/events/event.ts'
 import type { EventId } from '@firebreak/shared/ids.ts'
+import type { Firing } from '@firebreak/shared/sigma/correlate/correlator.ts'
+import type { Correlated } from '@firebreak/shared/sigma/correlate/resolve.ts'
+import { firingInWords } from '@firebreak/shared/sigma/correlate/words.ts'
 import { ruleKey, type SigmaRule } from '@firebreak/shared/sigma/rule.ts'
 import type { StoredEvent } from '../store/telemetry/telemetry-store.ts'
 import type { Signal } from '../triage/index.ts'
@@ -22,6 +25,45 @@ export function signalOf(rule: SigmaRule, stored: StoredEvent): Signal {
     eventId: eventIdOf(stored),
     eventTime: event['@timestamp'],
     event: withIdentity(event, stored),
+  }
+}
+
+/** Of a correlation, at the event with which its condition held; so the same events lead to the same signal however often they are seen. */
+export function correlationSignal(firing: Firing, sources: readonly Correlated[], stored: StoredEvent): Signal {
+  const { correlation, fromMs, toMs, events, measured, group, refs } = firing
+  const { event } = stored
+  const tags = correlation.tags.length > 0 ? correlation.tags : sources.flatMap((source) => source.tags)
+  const summary = firingInWords(firing)
+  const seen = withIdentity(event, stored)
+  return {
+    agentId: stored.agentId,
+    detector: 'sigma',
+    ruleId: ruleKey(correlation),
+    ruleTitle: correlation.title,
+    ruleSha256: correlation.sha256,
+    level: correlation.level ?? 'medium',
+    ruleStatus: correlation.status,
+    techniques: techniquesOf(tags),
+    tactics: tacticsOf(tags),
+    eventId: eventIdOf(stored),
+    eventTime: event['@timestamp'],
+    event: {
+      message: summary,
+      ...seen,
+      firebreak: {
+        ...event.firebreak,
+        correlation: {
+          type: correlation.type,
+          summary,
+          group: Object.fromEntries(group.map(({ field, value }) => [field, value])),
+          from: new Date(fromMs).toISOString(),
+          to: new Date(toMs).toISOString(),
+          events,
+          measured,
+          event_ids: refs,
+        },
+      },
+    },
   }
 }
 

@@ -10,6 +10,7 @@ import { coverage } from './migrations/0004-coverage.ts'
 import { imports } from './migrations/0005-imports.ts'
 import { inventory } from './migrations/0006-inventory.ts'
 import { indicators } from './migrations/0007-indicators.ts'
+import { correlations } from './migrations/0008-correlations.ts'
 
 export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0001-first-tables': { up: firstTables },
@@ -19,4 +20,5 @@ export const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '0005-imports': { up: imports },
   '0006-inventory': { up: inventory },
   '0007-indicators': { up: indicators },
+  '0008-correlations': { up: correlations },
 }

@@ -256,6 +256,15 @@ export interface Tables {
     /** zstd of NDJSON, as received. */
     body: Uint8Array
   }
+  /** What correlations have taken and may still count, a row for the part of a batch that expires together. */
+  correlation_journal: {
+    id: Generated<number>
+    expires_ms: number
+    count: number
+    /** Form of the body. */
+    version: number
+    body: Uint8Array
+  }
   /** Batches that were acked and could not be read again; each is counted as a gap, unless the telemetry store has it (`stored`). */
   ingest_damaged: {
     batch_id: number

@@ -3,7 +3,7 @@
  * events in the same order give the same answers, so that its state can be made again from a journal of what it took.
  */
 import type { SigmaCorrelation, SigmaRule } from '../rule.ts'
-import type { Fields, FieldValue } from './fields.ts'
+import type { FieldValue } from './fields.ts'
 import { type CorrelationFigures, emptyRoom, type GroupFound, Groups, type Observed, type Room } from './groups.ts'
 import { CORRELATION_LIMITS, type CorrelationLimits } from './limits.ts'
 import type { Correlated, CorrelationSource, ResolvedCorrelation } from './resolve.ts'
@@ -112,13 +112,13 @@ export class Correlator {
 
   /** A correlation that builds on this one sees it at the time of its last event, with its groups as fields beside those of the event. */
   #passedOn(correlation: SigmaCorrelation, { found, group }: GroupFound, { receivedMs, fields }: Observed): Observed {
-    const own = new Map<string, FieldValue>(fields as Map<string, FieldValue>)
+    const own = new Map<string, FieldValue>(fields)
     correlation.groupBy.forEach((name, index) => {
       const value = group[index]
       if (value !== null && value !== undefined) own.set(name, value)
     })
     const timeMs = (found.entries[found.last] as Entry).time
-    return { timeMs, receivedMs, refs: refsOf(found, MAX_INNER_REFS), fields: own as Fields }
+    return { timeMs, receivedMs, refs: refsOf(found, MAX_INNER_REFS), fields: own }
   }
 
   figures(): ReadonlyMap<SigmaCorrelation, CorrelationFigures> {

@@ -13,7 +13,7 @@ describe('references of correlations', () => {
       { file: 'r.yml', text: join(kindRule('a'), kindRule('b')) },
     ])
     expect(plan.refusals).toEqual([])
-    expect(runs(plan).sort()).toEqual(['inner', 'outer'])
+    expect(new Set(runs(plan))).toEqual(new Set(['inner', 'outer']))
   })
 
   it('mean the rule of their own file where another file has the same name', () => {
