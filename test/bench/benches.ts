@@ -1,6 +1,8 @@
 import { agentBench } from './agent.ts'
 import type { Bench } from './bench.ts'
+import { conformanceBench } from './conformance.ts'
 import { containmentBench } from './containment.ts'
+import { correlationBench } from './correlation.ts'
 import { importBench } from './import.ts'
 import { ingestBench } from './ingest.ts'
 import { ingestKillBench } from './ingest-kill.ts'
@@ -12,7 +14,9 @@ import { sigma as sigmaBench } from './sigma.ts'
 
 export const benches: readonly Bench[] = [
   agentBench,
+  conformanceBench,
   containmentBench,
+  correlationBench,
   importBench,
   ingestBench,
   latencyBench,

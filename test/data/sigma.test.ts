@@ -3,17 +3,23 @@
  * whole rule set. The data lies beside the project; without it these tests are skipped.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { gunzipSync, zstdDecompressSync } from 'node:zlib'
-import { readRuleFiles } from '@firebreak/controller/src/cli/hunt-rules.ts'
-import { Correlator } from '@firebreak/shared/sigma/correlate/correlator.ts'
-import { createFieldReader } from '@firebreak/shared/sigma/correlate/fields.ts'
-import { parseRules, type RuleFile } from '@firebreak/shared/sigma/parse.ts'
+import { join } from 'node:path'
+import { zstdDecompressSync } from 'node:zlib'
+import { parseRules } from '@firebreak/shared/sigma/parse.ts'
 import { compilePlan, type RulePlan } from '@firebreak/shared/sigma/plan.ts'
 import type { SigmaRule } from '@firebreak/shared/sigma/rule.ts'
 import { describe, expect, it } from 'vitest'
-
-const DATA = resolve(import.meta.dirname, '../../../shared/data')
+import {
+  type Agreement,
+  CONTRADICTIONS,
+  correlationAgreements,
+  linesOf,
+  matchAgreements,
+  readArchives,
+  regressionAgreements,
+  SIGMA_DATA as DATA,
+  validityAgreements,
+} from './sigma-cases.ts'
 
 /** A folder of the data, or a test that says why nothing was tested. */
 function withData(name: string, tests: (folder: string) => void): void {
@@ -22,99 +28,27 @@ function withData(name: string, tests: (folder: string) => void): void {
   else it.skip(`${name}: 1 group skipped, the data is not beside the project`, () => {})
 }
 
-function linesOf<T>(text: string): T[] {
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as T)
-}
-
-interface MatchCase {
-  readonly case: string
-  readonly rules_yaml: string
-  readonly event: Record<string, unknown>
-  readonly expected_match: boolean
-  readonly expected_matching_rules?: number
-  readonly message?: string
-  readonly placeholders?: Record<string, string[]>
-}
-
-/** Where the case contradicts the specification, and the specification's words. */
-const DISAGREEMENTS: Readonly<Record<string, string>> = {
-  'go-sigma:parser_test.go:detection14:detection14_case':
-    'expects runs of white space to be collapsed; the specification knows no such thing ("You don\'t have to escape characters"), and the same case with collapsing off expects the opposite',
-  'sigma-rust:src/field.rs:test_evaluate_gte#3':
-    'expects 14 >= 15 and 14 >= 10 to hold under `all`, which "changes this to AND"; case #2 is the same rule and event and expects the opposite',
-}
+const disagreeing = (agreements: readonly Agreement[]) => agreements.filter(({ agrees }) => !agrees)
 
 withData('sigma-conformance', (folder) => {
-  const cases = linesOf<MatchCase>(readFileSync(join(folder, 'match-cases.jsonl'), 'utf8'))
-
-  function agrees(each: MatchCase, anyLogSource: boolean): boolean {
-    const { rules, filters } = parseRules([{ file: 'case.yml', text: each.rules_yaml }])
-    const placeholders = new Map(Object.entries(each.placeholders ?? {}))
-    const plan = compilePlan(rules, { filters, placeholders, anyLogSource })
-    const event = each.message === undefined ? each.event : { ...each.event, message: each.message }
-    const matches = plan.match(event).length
-    const counted = each.expected_matching_rules ?? matches
-    return matches > 0 === each.expected_match && matches === counted
-  }
-
   it.each([true, false])(
     'agrees with every case but those that contradict the specification (any log source: %s)',
     (any) => {
-      const wrong = cases.filter((each) => !agrees(each, any)).map((each) => each.case)
-      expect(wrong.sort()).toEqual(Object.keys(DISAGREEMENTS).sort())
+      const wrong = disagreeing(matchAgreements(folder, any)).map((each) => each.case)
+      expect(wrong.sort()).toEqual(Object.keys(CONTRADICTIONS).sort())
     },
   )
 
   it('loads and refuses combinations of modifiers as expected', () => {
-    const text = readFileSync(join(folder, 'modifier-validity-cases.jsonl'), 'utf8')
-    for (const each of linesOf<{ case: string; rules_yaml: string; expected: 'load' | 'error' }>(text)) {
-      const { rules, refused } = parseRules([{ file: 'case.yml', text: each.rules_yaml }])
-      expect(refused.length === 0 && rules.length === 1 ? 'load' : 'error', each.case).toBe(each.expected)
-    }
+    expect(disagreeing(validityAgreements(folder))).toEqual([])
   })
 
-  interface CorrelationCase {
-    readonly case: string
-    readonly rules_yaml: string
-    readonly events: readonly {
-      readonly t: number
-      readonly event: Readonly<Record<string, unknown>>
-      readonly expect: { readonly correlations?: number; readonly detections?: number }
-    }[]
-  }
-  const correlationCases = linesOf<CorrelationCase>(readFileSync(join(folder, 'correlation-cases.jsonl'), 'utf8'))
-
-  it.each(correlationCases.map((each) => [each.case, each] as const))(
-    'agrees with %s',
-    (_name, { rules_yaml, events }) => {
-      const { rules, correlations, refused } = parseRules([{ file: 'case.yml', text: rules_yaml }])
-      const plan = compilePlan(rules, { correlations })
-      expect([...refused, ...plan.refused]).toEqual([])
-      const correlator = new Correlator(plan.correlations)
-      const read = createFieldReader()
-      const said = events.map(({ t, event, expect: wanted }, index) => {
-        const matched = plan.match(event)
-        const fired = new Set(
-          matched.flatMap(({ rule }) => {
-            const fields = read(event, correlator.fieldsOf(rule) ?? [])
-            const observed = { timeMs: t * 1_000, receivedMs: 0, refs: String(index), fields }
-            return correlator.take(rule, observed).map((firing) => firing.correlation)
-          }),
-        )
-        return {
-          ...(wanted.correlations === undefined ? {} : { correlations: fired.size }),
-          ...(wanted.detections === undefined ? {} : { detections: matched.length }),
-        }
-      })
-      expect(said).toEqual(events.map((event) => event.expect))
-    },
-  )
+  it.each(correlationAgreements(folder))('agrees with $case', ({ why }) => {
+    expect(why).toBeUndefined()
+  })
 
   it('has a correlation in every case that is about them', () => {
-    expect(correlationCases).toHaveLength(15)
+    expect(correlationAgreements(folder)).toHaveLength(15)
   })
 
   it('neither breaks nor hangs on malformed input', () => {
@@ -138,27 +72,11 @@ withData('sigma-conformance', (folder) => {
 
 withData('sigma-regression', (folder) => {
   it('every rule matches the records that were recorded for it', () => {
-    const text = gunzipSync(readFileSync(join(folder, 'cases.jsonl.gz'))).toString('utf8')
-    const cases = linesOf<{ case: string; rule_yaml: string; events: unknown[] }>(text)
-    const silent = cases.filter(({ rule_yaml, events }) => {
-      const plan = compilePlan(parseRules([{ file: 'case.yml', text: rule_yaml }]).rules)
-      return !events.some((event) => plan.match(event).length > 0)
-    })
-    expect(cases.length).toBeGreaterThan(0)
-    expect(silent.map((each) => each.case)).toEqual([])
+    const agreements = regressionAgreements(folder)
+    expect(agreements).toHaveLength(130)
+    expect(disagreeing(agreements)).toEqual([])
   })
 })
-
-async function readArchives(folder: string): Promise<RuleFile[]> {
-  const archives = readdirSync(folder).filter((name) => name.endsWith('.tar.gz') && !name.startsWith('logsource'))
-  const files: RuleFile[] = []
-  for (const archive of archives) {
-    const read = await readRuleFiles(join(folder, archive))
-    if (!read.ok) throw new Error(read.why)
-    files.push(...read.value.map(({ file, text }) => ({ file: `${archive}/${file}`, text })))
-  }
-  return files
-}
 
 withData('sigma-rules', (folder) => {
   it('loads every rule of SigmaHQ; refused are only those with features that left the specification', async () => {
