@@ -222,6 +222,53 @@ describe('fields', () => {
   })
 })
 
+describe('an event of ECS', () => {
+  const told = (one: Partial<Record<string, unknown>>, more: Record<string, unknown>) => ({
+    event: { category: ['process'], type: ['start'], action: 'a', dataset: 'firebreak.process', ...one },
+    host: { os: { type: 'linux' } },
+    process: { name: 'sudo', executable: '/usr/bin/sudo' },
+    ...more,
+  })
+  const kinds = [
+    {},
+    { category: ['file'], type: ['change'] },
+    { category: ['file'], type: ['change'], action: 'file-renamed' },
+    { category: ['file'], type: ['deletion', 'access', 'creation'] },
+    { category: ['network'], type: ['connection', 'start'] },
+    { category: ['network'], type: ['allowed'] },
+    { category: ['registry'], type: ['creation'] },
+    { category: ['library', 'driver'], type: ['end'] },
+    { category: ['session'], provider: 'sshd' },
+    { category: ['process', 'authentication'] },
+    { category: 'process', type: 'end' },
+    { dataset: undefined },
+    { dataset: 'windows.sysmon' },
+    { dataset: 7 },
+  ]
+  const others = [
+    {},
+    { host: { os: { type: 'windows' } } },
+    { host: { os: { type: 'darwin' } } },
+    { host: { os: { type: 'macos' } } },
+    { host: { os: { type: 'plan9' } } },
+    { host: { name: 'h' } },
+    { network: { protocol: 'dns' } },
+    { network: [{ protocol: 'dns' }] },
+    { 'network.protocol': 'dns' },
+    { 'event.category': ['file'], 'event.type': ['deletion'] },
+    { 'event.action': 'rename', 'event.dataset': 'x.y', 'host.os.type': 'windows' },
+    { auditd: {} },
+    { firebreak: { record: {} } },
+  ]
+  const events = kinds.flatMap((kind) => others.map((other) => told(kind, other)))
+
+  it('is placed by what it says itself, whatever came before it', () => {
+    const used = createRecogniser()
+    for (const event of [...events, ...events.toReversed(), ...events])
+      expect(used.sourceOf(event), JSON.stringify(event)).toEqual(createRecogniser().sourceOf(event))
+  })
+})
+
 describe('events that are none', () => {
   it.each([null, 1, 'text', [], [{ a: 1 }], undefined])('%j matches nothing and breaks nothing', (event) => {
     expect(countMatches('detection:\n  s:\n    A: null\n  condition: s\n', event)).toBe(0)

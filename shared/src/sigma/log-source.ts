@@ -5,6 +5,7 @@
  */
 import { ecsShape, ecsWithRecordShape } from './ecs-fields.ts'
 import { type FieldShape, mappedShape, pathAccessor, type SigmaEvent } from './event-fields.ts'
+import { ecsMarks } from './ecs-marks.ts'
 import type { LogSource } from './rule.ts'
 import { CATEGORIES_OF_SERVICE, SERVICE_OF_CHANNEL, SERVICE_OF_PROVIDER, sysmonCategories } from './windows-channels.ts'
 import {
@@ -34,6 +35,8 @@ export interface EventSource {
 
 /** Sources kept as objects; an event that would add more shares the one of its kind without a service. */
 const MAX_SOURCES = 1_024
+/** Kinds of ECS events whose source is remembered. */
+const MAX_MARKS = 4_096
 const SYSTEMS: ReadonlySet<string> = new Set(['windows', 'linux', 'macos'])
 /** Categories that this file can recognise: for others, an uncertain event proves nothing. */
 const RECOGNISED: ReadonlySet<string> = new Set([
@@ -113,6 +116,9 @@ interface WindowsLog {
 
 class FieldRecogniser implements Recogniser {
   readonly #sources = new Map<string, EventSource>()
+  /** By data set and the bits of `ecsMarks`: the sources of ECS are not worked out for each event. */
+  readonly #byMarks = new Map<string, Map<number, EventSource>>()
+  #marks = 0
   readonly #byChannel = {
     flat: new Map<string, WindowsLog>(),
     nested: new Map<string, WindowsLog>(),
@@ -207,6 +213,20 @@ class FieldRecogniser implements Recogniser {
   }
 
   #ecs(event: SigmaEvent): EventSource {
+    const marks = ecsMarks(event)
+    if (marks === undefined) return this.#ecsSource(event)
+    const known = this.#byMarks.get(marks.dataset)?.get(marks.bits)
+    if (known !== undefined) return known
+    const source = this.#ecsSource(event)
+    if (this.#marks < MAX_MARKS) {
+      const sources = this.#byMarks.get(marks.dataset) ?? new Map<number, EventSource>()
+      this.#byMarks.set(marks.dataset, sources.set(marks.bits, source))
+      this.#marks++
+    }
+    return source
+  }
+
+  #ecsSource(event: SigmaEvent): EventSource {
     const categories = ecsCategories(event)
     const [product, service] = datasetOf(event)
     const services = ecsServices(event)

@@ -7,7 +7,8 @@
 export const SHORTEST = 3
 /** A few short ones would hold up all others, so they are looked for by themselves. */
 const LONG = 8
-const TABLE = 4_096
+/** Every pair of ASCII characters has a place of its own, in all its cases: text is looked up as it stands. */
+const TABLE = 1 << 14
 
 export class SkipSearch {
   readonly #parts: readonly { readonly windows: Windows; readonly numbers: readonly number[] }[]
@@ -30,9 +31,9 @@ export class SkipSearch {
 
 class Windows {
   readonly #window: number
-  /** By the hash of two characters: how far the window may move. */
+  /** By two characters: how far the window may move. */
   readonly #shift = new Uint8Array(TABLE)
-  /** By the hash of the last two characters of the window: literals that may lie here, as numbers. */
+  /** By the last two characters of the window: literals that may lie here, as numbers. */
   readonly #here: (readonly number[] | undefined)[] = Array.from<undefined>({ length: TABLE })
   readonly #literals: readonly string[]
   readonly #lower = new Uint8Array(128)
@@ -45,32 +46,28 @@ class Windows {
     const here = new Map<number, number[]>()
     literals.forEach((literal, number) => {
       for (let end = 1; end < this.#window; end++) {
-        const hash = hashOf(literal.charCodeAt(end - 1), literal.charCodeAt(end))
-        this.#shift[hash] = Math.min(this.#shift[hash] as number, this.#window - 1 - end)
+        for (const place of placesOf(literal[end - 1] as string, literal[end] as string))
+          this.#shift[place] = Math.min(this.#shift[place] as number, this.#window - 1 - end)
       }
-      const last = hashOf(literal.charCodeAt(this.#window - 2), literal.charCodeAt(this.#window - 1))
-      here.set(last, [...(here.get(last) ?? []), number])
+      const last = placesOf(literal[this.#window - 2] as string, literal[this.#window - 1] as string)
+      for (const place of last) here.set(place, [...(here.get(place) ?? []), number])
     })
-    for (const [hash, numbers] of here) this.#here[hash] = numbers
+    for (const [place, numbers] of here) this.#here[place] = numbers
   }
 
   scan(text: Uint8Array, hit: (literal: number) => void): void {
     const shift = this.#shift
-    const lower = this.#lower
     const window = this.#window
     const { length } = text
     let end = window - 1
     while (end < length) {
-      const hash = hashOf(
-        lower[(text[end - 1] as number) & 127] as number,
-        lower[(text[end] as number) & 127] as number,
-      )
-      const far = shift[hash] as number
+      const place = placeOf(text[end - 1] as number, text[end] as number)
+      const far = shift[place] as number
       if (far > 0) {
         end += far
         continue
       }
-      for (const number of this.#here[hash] ?? []) {
+      for (const number of this.#here[place] ?? []) {
         if (this.#liesAt(this.#literals[number] as string, text, end - window + 1)) hit(number)
       }
       end++
@@ -86,6 +83,14 @@ class Windows {
   }
 }
 
-function hashOf(one: number, other: number): number {
-  return ((one << 5) ^ other) & (TABLE - 1)
+function placeOf(one: number, other: number): number {
+  return ((one & 127) << 7) | (other & 127)
+}
+
+/** Of two characters in lower case: where they stand in each of their cases. */
+function placesOf(one: string, other: string): ReadonlySet<number> {
+  const places = new Set<number>()
+  for (const a of [one, one.toUpperCase()])
+    for (const b of [other, other.toUpperCase()]) places.add(placeOf(a.charCodeAt(0), b.charCodeAt(0)))
+  return places
 }
