@@ -4,8 +4,14 @@ import type { Event } from '@firebreak/shared/events/event.ts'
 
 const PROGRAMS = ['bash', 'ls', 'grep', 'sshd', 'cron', 'python3', 'systemd', 'apt', 'curl', 'cat'] as const
 
-export function processEvent(n: number, hostname: string, at = Date.now()): Event {
-  const name = PROGRAMS[n % PROGRAMS.length] ?? 'bash'
+/** The same without those that rules are written for. */
+const QUIET_PROGRAMS = ['ls', 'grep', 'sshd', 'cron', 'python3', 'systemd', 'apt', 'cat', 'sed', 'sort'] as const
+
+function programOf(n: number): string {
+  return PROGRAMS[n % PROGRAMS.length] ?? 'bash'
+}
+
+export function processEvent(n: number, hostname: string, at = Date.now(), name = programOf(n)): Event {
   const time = new Date(at).toISOString()
   return {
     '@timestamp': time,
@@ -34,8 +40,7 @@ export function processEvent(n: number, hostname: string, at = Date.now()): Even
   }
 }
 
-export function fileEvent(n: number, hostname: string, at = Date.now()): Event {
-  const name = PROGRAMS[n % PROGRAMS.length] ?? 'bash'
+export function fileEvent(n: number, hostname: string, at = Date.now(), name = programOf(n)): Event {
   return {
     '@timestamp': new Date(at).toISOString(),
     event: {
@@ -53,8 +58,7 @@ export function fileEvent(n: number, hostname: string, at = Date.now()): Event {
   }
 }
 
-export function connectionEvent(n: number, hostname: string, at = Date.now()): Event {
-  const name = PROGRAMS[n % PROGRAMS.length] ?? 'bash'
+export function connectionEvent(n: number, hostname: string, at = Date.now(), name = programOf(n)): Event {
   return {
     '@timestamp': new Date(at).toISOString(),
     event: {
@@ -74,20 +78,39 @@ export function connectionEvent(n: number, hostname: string, at = Date.now()): E
   }
 }
 
-/** What a host tells of all day: six in ten about processes, the rest about files and connections. */
-export function mixedEvent(n: number, hostname: string): { readonly class: EventClass; readonly event: Event } {
+export interface ToldEvent {
+  readonly class: EventClass
+  readonly event: Event
+}
+
+/** What a host tells of all day: six in ten about processes, the rest about files and connections. Rules match every sixth or seventh. */
+export function mixedEvent(n: number, hostname: string): ToldEvent {
+  return toldEvent(n, hostname, programOf(n))
+}
+
+/** One event in so many has a program in it that a rule is written for. */
+const QUIET_EVENTS = 1_000
+
+/** The same as of a fleet that is left in peace: rules match one event in a thousand. */
+export function quietEvent(n: number, hostname: string): ToldEvent {
+  const program = n % QUIET_EVENTS === 0 ? 'curl' : (QUIET_PROGRAMS[n % QUIET_PROGRAMS.length] ?? 'ls')
+  return toldEvent(n, hostname, program)
+}
+
+function toldEvent(n: number, hostname: string, program: string): ToldEvent {
+  const at = Date.now()
   switch (n % 20) {
     case 3:
     case 7:
     case 11:
     case 15:
     case 19:
-      return { class: 'file', event: fileEvent(n, hostname) }
+      return { class: 'file', event: fileEvent(n, hostname, at, program) }
     case 5:
     case 10:
     case 16:
-      return { class: 'network', event: connectionEvent(n, hostname) }
+      return { class: 'network', event: connectionEvent(n, hostname, at, program) }
     default:
-      return { class: 'process', event: processEvent(n, hostname) }
+      return { class: 'process', event: processEvent(n, hostname, at, program) }
   }
 }
