@@ -21,13 +21,15 @@ export interface TakenLine {
 
 const BACKSLASH = 0x5c
 
-/** `undefined` when it does not fit. `suspicious`: look at how deep it is before parsing it, as with a long one. */
-export function takeLine(line: Uint8Array, suspicious: boolean): TakenLine | undefined {
-  const ascii = isAscii(line)
+/**
+ * `undefined` when it does not fit. `suspicious`: look at how deep it is before parsing it, as with a long one. `known`: the same as
+ * text, where it is ASCII and has been decoded already.
+ */
+export function takeLine(line: Uint8Array, suspicious: boolean, known?: string): TakenLine | undefined {
+  const ascii = known !== undefined || isAscii(line)
   if (!ascii && !isUtf8(line)) return undefined
   if ((suspicious || line.length >= LOOK_FIRST_FROM_BYTES) && isTooDeep(line)) return undefined
-  const bytes = Buffer.from(line.buffer, line.byteOffset, line.byteLength)
-  const text = bytes.toString(ascii ? 'latin1' : 'utf8')
+  const text = known ?? Buffer.from(line.buffer, line.byteOffset, line.byteLength).toString(ascii ? 'latin1' : 'utf8')
   const escaped = line.includes(BACKSLASH)
   let event: unknown
   try {

@@ -2,6 +2,7 @@
  * One batch from the compressed body to what the controller needs of it, each event parsed once: which numbers did not fit, the text of
  * those that did, and the few events that some rule says something about. Pure; runs in a thread of its own (`reader-thread.ts`).
  */
+import { isAscii } from 'node:buffer'
 import { constants, zstdCompressSync } from 'node:zlib'
 import type { Event } from '@firebreak/shared/events/event.ts'
 import { isKnown } from '@firebreak/shared/indicators/event-values.ts'
@@ -76,10 +77,13 @@ export function readBatch({ origin, header, body }: BatchToRead, screen: Screen)
   const sound: Uint8Array[] = []
   const invalid: number[] = []
   const noticed: StoredEvent[] = []
+  const whole = wholeOf(lines.value)
+  const ascii = asciiOf(whole)
   for (const line of lines.value) {
     const seq = numbers.next().value as number
+    const start = line.byteOffset - whole.byteOffset
     // A first unsound line makes it look before it parses the others.
-    const taken = takeLine(line, invalid.length > 0)
+    const taken = takeLine(line, invalid.length > 0, ascii?.slice(start, start + line.length))
     if (taken === undefined) {
       invalid.push(seq)
       continue
@@ -88,7 +92,7 @@ export function readBatch({ origin, header, body }: BatchToRead, screen: Screen)
     const stored = storedEvent(origin, seq, taken.event)
     if (screen(stored.event, taken.isPlain ? withOurs(line, stored) : undefined)) noticed.push(stored)
   }
-  if (invalid.length === 0) return { ok: true, text: wholeOf(lines.value), events: sound.length, invalid, noticed }
+  if (invalid.length === 0) return { ok: true, text: whole, events: sound.length, invalid, noticed }
   const text = joined(sound)
   return { ok: true, text, events: sound.length, invalid, noticed, soundBody: compress(text) }
 }
@@ -112,6 +116,11 @@ function wholeOf(lines: readonly Uint8Array[]): Uint8Array {
   const last = lines.at(-1)
   if (!first || !last) return new Uint8Array()
   return new Uint8Array(first.buffer, first.byteOffset, last.byteOffset + last.length + 1 - first.byteOffset)
+}
+
+/** Decoded in one go, which costs less than line by line. */
+function asciiOf(text: Uint8Array): string | undefined {
+  return isAscii(text) ? Buffer.from(text.buffer, text.byteOffset, text.byteLength).toString('latin1') : undefined
 }
 
 function joined(lines: readonly Uint8Array[]): Uint8Array {
