@@ -3,6 +3,7 @@ import type { Bench } from './bench.ts'
 import { conformanceBench } from './conformance.ts'
 import { containmentBench } from './containment.ts'
 import { correlationBench } from './correlation.ts'
+import { detectionBench } from './detection.ts'
 import { importBench } from './import.ts'
 import { ingestBench } from './ingest.ts'
 import { ingestKillBench } from './ingest-kill.ts'
@@ -16,6 +17,7 @@ export const benches: readonly Bench[] = [
   agentBench,
   conformanceBench,
   containmentBench,
+  detectionBench,
   correlationBench,
   importBench,
   ingestBench,

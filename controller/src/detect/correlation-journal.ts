@@ -66,11 +66,12 @@ export class CorrelationJournal {
     }))
     await tx.insertInto('correlation_journal').values(rows).execute()
     this.#kept += rows.reduce((sum, row) => sum + row.count, 0)
-    await this.#forget(tx, nowMs)
+    await this.forget(tx, nowMs)
     return await this.#makeRoom(tx)
   }
 
-  async #forget(tx: Tx, nowMs: number): Promise<void> {
+  /** What can be counted no more. */
+  async forget(tx: Tx, nowMs: number): Promise<void> {
     const gone = await tx
       .deleteFrom('correlation_journal')
       .where('expires_ms', '<', Math.trunc(nowMs))

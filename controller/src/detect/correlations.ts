@@ -88,8 +88,7 @@ export class Correlations {
 
   /** Makes the memory again as it was behind the last batch that is marked. */
   async restore(rules: RuleSet): Promise<void> {
-    const { clock, log, metrics } = this.#deps
-    for (const [correlation, figures] of this.#correlator.figures()) this.#remember(ruleKey(correlation), figures, 1)
+    const { store, clock, log, metrics } = this.#deps
     const began = performance.now()
     const correlator = new Correlator(rules.correlations, {
       windows: this.#config.correlation_windows,
@@ -99,6 +98,7 @@ export class Correlations {
       latenessMs: this.#config.correlation_lateness_s * 1_000,
     })
     const byKey = new Map(rules.running.rules.map((rule) => [ruleKey(rule), rule]))
+    await store.write((tx) => this.#journal.forget(tx, clock.now()))
     let entries = 0
     const take = (taken: readonly JournalEntry[]) => {
       for (const { rule: key, timeMs, receivedMs, eventId, fields } of taken) {
@@ -114,7 +114,8 @@ export class Correlations {
       })
     }
     correlator.expire(clock.now())
-    // What is counted again was counted before.
+    for (const [correlation, figures] of this.#correlator.figures()) this.#remember(ruleKey(correlation), figures, 1)
+    // What was counted again now was counted before.
     for (const [correlation, figures] of correlator.figures()) this.#remember(ruleKey(correlation), figures, -1)
     this.#correlator = correlator
     this.#stale = false

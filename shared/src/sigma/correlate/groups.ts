@@ -86,11 +86,7 @@ export class Groups {
       this.#uncounted++
       return undefined
     }
-    const group = this.resolved.correlation.groupBy.map((name) => fieldOf(fields, name, source) ?? null)
-    // Numbers and their texts are one group: sensors write the same id either way.
-    const window = this.#windowOf(
-      JSON.stringify(group.map((value) => (typeof value === 'number' ? String(value) : value))),
-    )
+    const window = this.#windowOf(keyOf(this.resolved.correlation.groupBy, fields, source))
     if (window.isTooLate(timeMs, this.#span)) {
       this.#late++
       return undefined
@@ -108,7 +104,7 @@ export class Groups {
     this.#makeRoom(window)
     if (found === undefined) return undefined
     this.#firings++
-    return { found, group }
+    return { found, group: this.resolved.correlation.groupBy.map((name) => fieldOf(fields, name, source) ?? null) }
   }
 
   #windowOf(key: string): Window {
@@ -185,4 +181,18 @@ export class Groups {
       firings: this.#firings,
     }
   }
+}
+
+/** Lengths keep apart what would run together. Numbers and their texts are one group: sensors write the same id either way. */
+function keyOf(names: readonly string[], fields: Fields, source: CorrelationSource): string {
+  let key = ''
+  for (const name of names) {
+    const value = fieldOf(fields, name, source)
+    if (value === undefined) key += '-'
+    else {
+      const text = String(value)
+      key += `${text.length}:${text}`
+    }
+  }
+  return key
 }

@@ -83,7 +83,13 @@ export class Window {
   #insert(entry: Entry, { spanMs, latenessMs }: Span): number {
     const entries = this.#entries
     const latest = entries.at(-1)
-    if (latest === undefined || entry.time >= latest.time) {
+    if (latest === undefined) {
+      // Most windows never hold another: a list that was pushed to keeps room for sixteen more.
+      this.#entries = [entry]
+      this.#tally?.add(entry)
+      return 0
+    }
+    if (entry.time >= latest.time) {
       entries.push(entry)
       this.#tally?.add(entry)
       while ((entries[this.#live] as Entry).time < entry.time - spanMs) {
