@@ -28,13 +28,18 @@ export class AccountNames {
   }
 
   nameOf(uid: string): string | undefined {
+    return this.current().get(uid)
+  }
+
+  /** All of them; another map as soon as one has changed. */
+  current(): ReadonlyMap<string, string> {
     const now = this.#clock.now()
     // Wall time may jump back: then it looks at once.
     if (Math.abs(now - this.#checkedAt) >= CHECK_MS) {
       this.#checkedAt = now
       this.#refresh()
     }
-    return this.#names.get(uid)
+    return this.#names
   }
 
   #refresh(): void {

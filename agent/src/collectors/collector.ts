@@ -18,6 +18,8 @@ export interface CollectorHealth {
 /** Where a collector hands over what it saw. Neither call waits; neither throws. */
 export interface Emit {
   event(event: Event): void
+  /** The same where its text was made without it: what `whole` gives as JSON, within all limits of an event. */
+  text?(eventClass: EventClass, action: string, text: string, whole: () => Event): void
   /** `count` events of this class were seen by the source but are gone; they get numbers of their own and a gap record. */
   lost(eventClass: EventClass, count: number, reason: LossReason, window?: LossWindow): void
 }

@@ -28,6 +28,16 @@ export class EmitTally {
     this.#emit.event(fitEvent(event))
   }
 
+  /** An event whose JSON text is at hand and needs no cut; one who takes no texts gets the event. */
+  text(eventClass: EventClass, action: string, text: string, whole: () => Event): void {
+    if (!this.#emit?.text) {
+      this.event(whole())
+      return
+    }
+    this.#events += 1
+    this.#emit.text(eventClass, action, text, whole)
+  }
+
   lost(eventClass: EventClass, count: number, reason: LossReason = 'collector_overflow', window?: LossWindow): void {
     if (!this.#emit || count <= 0) return
     this.#lost += count

@@ -10,7 +10,7 @@ const MAX_BYTES = WIRE.maxEventBytes - 16 * KiB
 const LAST_RESORT_UNITS = 4_096
 
 /** Texts of so many units together fit on the wire whatever is in them: a unit takes six bytes at most. */
-const SURELY_FITS = MAX_BYTES / 8
+export const SURELY_FITS = MAX_BYTES / 8
 
 type Process = NonNullable<Event['process']>
 type Cut = { field: string; bytes: number; sha256?: string }

@@ -64,7 +64,7 @@ export interface Ordinary {
   readonly namespaces: Namespaces | undefined
 }
 
-const TYPE_OF: { readonly [A in ProcessAction]: Event['event']['type'] } = {
+export const TYPE_OF: { readonly [A in ProcessAction]: Event['event']['type'] } = {
   'process-existing': ['info'],
   'process-started': ['start'],
   fork: ['start'],
@@ -73,7 +73,7 @@ const TYPE_OF: { readonly [A in ProcessAction]: Event['event']['type'] } = {
   'executable-identified': ['info'],
 }
 
-interface ProcessExtra {
+export interface ProcessExtra {
   readonly reason?: string | undefined
   readonly exitCode?: number | undefined
   readonly runtimeMs?: number | undefined
@@ -107,7 +107,7 @@ export function processEvent(
     truncated: truncated.length > 0 ? truncated : undefined,
     executable: hasEnded || action === 'fork' ? undefined : executableOf(known),
     namespaces:
-      hasEnded || !image.namespaces || isSame(image.namespaces, context.ordinary.namespaces)
+      hasEnded || !image.namespaces || isSameNamespaces(image.namespaces, context.ordinary.namespaces)
         ? undefined
         : namespacesOf(image.namespaces),
     cgroup: hasEnded || image.cgroup === '/' ? undefined : image.cgroup,
@@ -136,14 +136,14 @@ export function processEvent(
 }
 
 /** Not said of root with all that root has here, nor of others with nothing. */
-function threadOf(image: ProcessImage, { capabilities }: Ordinary): ProcessFields['thread'] {
+export function threadOf(image: ProcessImage, { capabilities }: Ordinary): ProcessFields['thread'] {
   const bits = image.capabilities
   const isRoot = (image.effectiveUid ?? image.uid) === '0'
   if (bits === undefined || (isRoot ? bits === capabilities : bits === 0n)) return undefined
   return { capabilities: { effective: [...capabilityNames(bits)] } }
 }
 
-function isSame(a: Namespaces, b: Namespaces | undefined): boolean {
+export function isSameNamespaces(a: Namespaces, b: Namespaces | undefined): boolean {
   if (!b) return false
   return (
     a.pid === b.pid &&
@@ -156,17 +156,17 @@ function isSame(a: Namespaces, b: Namespaces | undefined): boolean {
   )
 }
 
-function deletedReason(image: ProcessImage): string {
+export function deletedReason(image: ProcessImage): string {
   return image.executableMemfd ? 'the executable lies in memory only' : 'the file of the executable was deleted'
 }
 
 /** An end says who it was and whose child; the rest was told at the start, under the same entity id. */
-function shortParent(parent: NonNullable<ProcessFields['parent']>): NonNullable<ProcessFields['parent']> {
+export function shortParent(parent: NonNullable<ProcessFields['parent']>): NonNullable<ProcessFields['parent']> {
   const { pid, entity_id, name, executable } = parent
   return present({ pid, entity_id, name, executable })
 }
 
-function executableOf({ image, executable }: KnownProcess): NonNullable<Event['firebreak']>['executable'] {
+export function executableOf({ image, executable }: KnownProcess): NonNullable<Event['firebreak']>['executable'] {
   const { file } = image
   if (!file) return undefined
   return {

@@ -30,14 +30,23 @@ export interface Damage {
 
 export function encodeRecord(record: DiskRecord): Buffer {
   const bytes = Buffer.allocUnsafe(RECORD_HEADER_BYTES + record.payload.length)
-  bytes.writeUInt16BE(MAGIC, 0)
-  bytes[2] = record.kind
-  bytes[3] = 0
-  bytes.writeUInt32BE(record.payload.length, 4)
-  bytes.writeBigUInt64BE(BigInt(record.number), 8)
-  bytes.writeUInt32BE(crc32(record.payload, crc32(bytes.subarray(0, 16))), 16)
   bytes.set(record.payload, RECORD_HEADER_BYTES)
+  encodeHeader(bytes, 0, record)
   return bytes
+}
+
+/** The same where the payload lies in `file` already, `RECORD_HEADER_BYTES` behind `at`: writes its header. Returns its checksum. */
+export function encodeHeader(file: Buffer, at: number, record: DiskRecord): number {
+  file.writeUInt16BE(MAGIC, at)
+  file[at + 2] = record.kind
+  file[at + 3] = 0
+  file.writeUInt32BE(record.payload.length, at + 4)
+  // No BigInt: a number is at most 2^53.
+  file.writeUInt32BE(Math.floor(record.number / 2 ** 32), at + 8)
+  file.writeUInt32BE(record.number >>> 0, at + 12)
+  const crc = crc32(record.payload, crc32(file.subarray(at, at + 16)))
+  file.writeUInt32BE(crc, at + 16)
+  return crc
 }
 
 /** Its checksum, as `encodeRecord` put it there. */

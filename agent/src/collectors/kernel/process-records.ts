@@ -15,10 +15,12 @@ import {
   type EventContext,
   type KnownProcess,
   type ProcessAction,
+  type ProcessExtra,
   basicFields,
   processEvent,
   userOf,
 } from '../process-events.ts'
+import { ProcessTexts } from '../process-texts.ts'
 import { type ProcessEntry, type ProcessTable, metIn } from '../process-table.ts'
 import { type ProcessImage, terminalPath } from '../procfs-process.ts'
 import { bareImage, hasRights, imageOf, rightsOf } from './record-image.ts'
@@ -54,6 +56,7 @@ export class ProcessRecords {
   readonly #deps: ProcessRecordsDeps
   readonly #table: ProcessTable
   readonly #context: EventContext
+  readonly #texts: ProcessTexts
   readonly #held: Held[] = []
   readonly #longReads: TokenBucket
   /** Taken once a batch. */
@@ -65,6 +68,7 @@ export class ProcessRecords {
     this.#longReads = createTokenBucket(deps.clock, LONG_READS)
     const { accounts, ordinary } = deps.table
     this.#context = { hostName: deps.hostName, accounts, provider: 'kernel', ordinary }
+    this.#texts = new ProcessTexts(this.#context)
   }
 
   get hasHeld(): boolean {
@@ -134,18 +138,11 @@ export class ProcessRecords {
     const entry = known ?? this.#admit(record, actor, bareImage(actor), this.#parentOf(actor))
     this.#tellHeld(entry)
     this.#table.forget(entry)
-    const event = processEvent(
-      'process-ended',
-      isoOf(this.#deps.times.wallMs(record.monotonicNs)),
-      entry.known,
-      this.#context,
-      {
-        exitCode: record.signal > 0 ? 128 + record.signal : record.code,
-        runtimeMs: Number(record.runtimeNs) / 1e6,
-        reason: known ? undefined : 'its start was not seen',
-      },
-    )
-    this.#deps.out.event(event)
+    this.#tellAs('process-ended', isoOf(this.#deps.times.wallMs(record.monotonicNs)), entry.known, {
+      exitCode: record.signal > 0 ? 128 + record.signal : record.code,
+      runtimeMs: Number(record.runtimeNs) / 1e6,
+      reason: known ? undefined : 'its start was not seen',
+    })
   }
 
   /** Tells those that were given time to exec and did not; all of them when `dueMs` is left out. */
@@ -221,7 +218,7 @@ export class ProcessRecords {
     if (!wasTold) return
     const at = isoOf(this.#deps.times.wallMs(process.hrtime.bigint()))
     const reason = 'its end was not seen; another process has its pid'
-    this.#deps.out.event(processEvent('process-ended', at, other.known, this.#context, { reason }))
+    this.#tellAs('process-ended', at, other.known, { reason })
   }
 
   #admit(
@@ -315,8 +312,11 @@ export class ProcessRecords {
     this.#tellAs(action, at, entry.known)
   }
 
-  #tellAs(action: ProcessAction, at: string, known: KnownProcess): void {
-    this.#deps.out.event(processEvent(action, at, known, this.#context))
+  #tellAs(action: ProcessAction, at: string, known: KnownProcess, extra?: ProcessExtra): void {
+    const whole = () => processEvent(action, at, known, this.#context, extra)
+    const text = this.#texts.textOf(action, at, known, extra)
+    if (text === undefined) this.#deps.out.event(whole())
+    else this.#deps.out.text('process', action, text, whole)
   }
 }
 

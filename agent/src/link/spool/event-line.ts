@@ -18,22 +18,33 @@ export class EventLines {
   readonly #made = new Map<string, number>()
 
   /** `why` names the field and never its content. */
-  lineOf(event: Event): Result<Buffer, 'invalid' | 'too_large'> {
+  lineOf(event: Event): Result<string, 'invalid' | 'too_large'> {
+    return this.#lineOf(event, this.#isChecked(event.event?.action))
+  }
+
+  #lineOf(event: Event, isChecked: boolean): Result<string, 'invalid' | 'too_large'> {
     let fitted = event
     let text = JSON.stringify(event)
     if (text.length > SURELY_FITS) {
       fitted = truncateEvent(event)
       if (fitted !== event) text = JSON.stringify(fitted)
     }
-    if (this.#isChecked(event.event?.action) && !eventSchema.Check(fitted)) {
+    if (isChecked && !eventSchema.Check(fitted)) {
       const error = eventSchema.Errors(fitted)[0]
       return refuse('invalid', `${error?.instancePath ?? ''}: ${error?.message ?? 'not an event'}`)
     }
     // JSON.stringify writes half a surrogate pair as \udXXX, which no strict reader takes.
     if (text.includes('\\ud') && /\\ud[89a-f]/.test(text))
       text = JSON.stringify(fitted, (_, value: unknown) => (typeof value === 'string' ? value.toWellFormed() : value))
-    const line = Buffer.from(text)
-    return line.length > WIRE.maxEventBytes ? refuse('too_large', `${line.length} bytes`) : ok(line)
+    if (text.length * 3 <= WIRE.maxEventBytes) return ok(text)
+    const bytes = Buffer.byteLength(text)
+    return bytes > WIRE.maxEventBytes ? refuse('too_large', `${bytes} bytes`) : ok(text)
+  }
+
+  /** The same of an event whose text somebody made within all limits; `whole` gives the event. */
+  lineOfText(action: string, text: string, whole: () => Event): Result<string, 'invalid' | 'too_large'> {
+    if (!this.#isChecked(action) && !text.includes('\\ud')) return ok(text)
+    return this.#lineOf(whole(), true)
   }
 
   #isChecked(action: string | undefined): boolean {

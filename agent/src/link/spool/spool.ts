@@ -9,7 +9,7 @@ import type { Clock } from '@firebreak/shared/clock.ts'
 import { EVENT_CLASSES, type EventClass, classOf } from '@firebreak/shared/events/classes.ts'
 import type { Event } from '@firebreak/shared/events/event.ts'
 import { uuidv7 } from '@firebreak/shared/ids.ts'
-import { reasonOf } from '@firebreak/shared/result.ts'
+import { type Result, reasonOf } from '@firebreak/shared/result.ts'
 import type { BatchHeader, GapReason } from '@firebreak/shared/wire/frame.ts'
 import { WIRE } from '@firebreak/shared/wire/limits.ts'
 import type { EpochEnd, Renewal, StreamCount } from '@firebreak/shared/wire/messages.ts'
@@ -169,18 +169,23 @@ class DiskSpool implements Spool {
   }
 
   event(event: Event): void {
-    const eventClass = classOf(event)
-    const line = this.#lines.lineOf(event)
+    this.#take(classOf(event), event.event.action, this.#lines.lineOf(event))
+  }
+
+  text(eventClass: EventClass, action: string, text: string, whole: () => Event): void {
+    this.#take(eventClass, action, this.#lines.lineOfText(action, text, whole))
+  }
+
+  #take(eventClass: EventClass, action: string, line: Result<string, 'invalid' | 'too_large'>): void {
     if (line.ok) {
-      this.#stream(eventClass).append(line.value)
-      this.#unsyncedBytes += line.value.length
-      this.#unmeasuredBytes += line.value.length
+      const bytes = this.#stream(eventClass).append(line.value)
+      this.#unsyncedBytes += bytes
+      this.#unmeasuredBytes += bytes
       this.#appended(eventClass)
     } else {
       if (line.code === 'invalid' && !this.#toldInvalid) {
         this.#toldInvalid = true
-        const action = event.event.action.slice(0, 128)
-        this.#deps.log.error(LINK_LOG.eventInvalid, { 'event.action': action, reason: line.why })
+        this.#deps.log.error(LINK_LOG.eventInvalid, { 'event.action': action.slice(0, 128), reason: line.why })
       }
       this.lost(eventClass, 1, line.code)
     }

@@ -3,11 +3,12 @@ import { unlinkSync } from 'node:fs'
 import { reasonOf } from '@firebreak/shared/result.ts'
 import type { Gap, GapReason } from '@firebreak/shared/wire/frame.ts'
 import { flushFolder, makePrivateFolder } from '../../disk/atomic-file.ts'
-import { crcOf, encodeRecord, type PlacedRecord } from '../../disk/records.ts'
+import { crcOf, type PlacedRecord } from '../../disk/records.ts'
 import { isDiskFull, type WriteFile } from './ballast.ts'
 import { chained, NO_RECORDS, replacesRecords } from './chain.ts'
-import { EVENT_RECORD, encodeGap, fillWithGaps, gapOf, lastNumberOf, numbersInGaps, pushGap, timesOf } from './gaps.ts'
+import { encodeGap, fillWithGaps, gapOf, lastNumberOf, numbersInGaps, pushGap, timesOf } from './gaps.ts'
 import { type RecentRecord, RecentRecords } from './recent-records.ts'
+import { type BufferedRecord, bytesOf, RecordBuffer } from './record-buffer.ts'
 import { recoverSegment, type Segment, writeGapSegment } from './segment.ts'
 import { holdsEvents, SegmentList } from './segment-list.ts'
 import { SegmentReader } from './segment-reader.ts'
@@ -77,9 +78,7 @@ export interface StreamTotals {
  */
 export type AckAnswer = 'taken' | 'ahead' | 'forked'
 
-interface Pending extends Omit<RecentRecord, 'bytes'> {
-  readonly bytes: Buffer
-}
+type Pending = Omit<RecentRecord, 'bytes'> & BufferedRecord
 
 export class Stream {
   readonly #config: StreamConfig
@@ -88,6 +87,7 @@ export class Stream {
   readonly #reader = new SegmentReader()
   readonly #writer: SegmentWriter
   readonly #recent = new RecentRecords()
+  readonly #made = new RecordBuffer()
   /** Made in this turn of the event loop, not written yet. */
   #pending: Pending[] = []
   #pendingFrom = 0
@@ -144,11 +144,12 @@ export class Stream {
     }
   }
 
-  /** Gives the event its number. It is written with the next `write`. */
-  append(line: Uint8Array): void {
+  /** Gives the event its number. It is written with the next `write`. Returns its bytes. */
+  append(line: string | Uint8Array): number {
     const number = ++this.#last
-    const bytes = encodeRecord({ kind: EVENT_RECORD, number, payload: line })
-    this.#pend({ bytes, first: number, last: number, gap: undefined, payload: line, crc: crcOf(bytes) })
+    const { buffer, start, end, payload, crc } = this.#made.put(line, number)
+    this.#pend({ buffer, start, end, first: number, last: number, gap: undefined, payload, crc })
+    return payload.length
   }
 
   /** Gives numbers to events that are not there. `since`: when the first of them may have happened, ms since 1970. */
@@ -156,8 +157,9 @@ export class Stream {
     const gap: Gap = { from: this.#last + 1, to: this.#last + count, reason, ...timesOf(since, until) }
     this.#last = gap.to
     this.#dropped += count
-    const bytes = encodeGap(gap)
-    this.#pend({ bytes, first: gap.from, last: gap.to, gap, payload: bytes, crc: crcOf(bytes) })
+    const buffer = encodeGap(gap)
+    const place = { buffer, start: 0, end: buffer.length }
+    this.#pend({ ...place, first: gap.from, last: gap.to, gap, payload: buffer, crc: crcOf(buffer) })
   }
 
   /** Hands everything appended to the system. After it a kill of the process loses nothing. */
@@ -344,14 +346,15 @@ export class Stream {
     if (this.#writer.segment && age - this.#activeSince > this.#config.rollAfterMs) this.#closeActive()
     const segment = this.#writer.segment ?? this.#begin(this.#unwritten?.from ?? pending[0]?.first ?? 0, age)
     const lost = this.#unwritten
-    const parts = pending.map((record) => record.bytes)
+    const parts = bytesOf(pending)
     if (lost) parts.unshift(encodeGap(lost))
     const bytes = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
     this.#writer.append(bytes, this.#last)
     if (lost) pushGap(segment.gaps, lost)
     for (const record of pending) {
       if (record.gap) pushGap(segment.gaps, record.gap)
-      this.#recent.push({ ...record, bytes: record.bytes.length })
+      const { first, last, gap, payload, crc, start, end } = record
+      this.#recent.push({ first, last, gap, payload, crc, bytes: end - start })
     }
     if (segment.firstAt === 0) segment.firstAt = lost?.first_at ?? this.#pendingFrom
     segment.lastAt = this.#deps.now()
