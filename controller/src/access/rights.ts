@@ -13,6 +13,9 @@ export const RIGHTS = [
   'events:import',
   'events:export',
   'rules:read',
+  'indicators:read',
+  'indicators:write',
+  'indicators:feeds',
   'audit:read',
   'system:read',
   'admin',
@@ -25,11 +28,24 @@ const VIEWER = [
   'commands:read',
   'events:read',
   'rules:read',
+  'indicators:read',
   'system:read',
 ] as const satisfies readonly Right[]
-const ANALYST = [...VIEWER, 'incidents:write', 'events:export', 'audit:read'] as const satisfies readonly Right[]
+const ANALYST = [
+  ...VIEWER,
+  'incidents:write',
+  'events:export',
+  'indicators:write',
+  'audit:read',
+] as const satisfies readonly Right[]
 const RESPONDER = [...ANALYST, 'commands:run'] as const satisfies readonly Right[]
-const ENGINEER = [...RESPONDER, 'fleet:write', 'fleet:enrol', 'events:import'] as const satisfies readonly Right[]
+const ENGINEER = [
+  ...RESPONDER,
+  'fleet:write',
+  'fleet:enrol',
+  'events:import',
+  'indicators:feeds',
+] as const satisfies readonly Right[]
 
 /** Each role holds all that the one before it holds. */
 export const ROLE_RIGHTS: Readonly<Record<Role, readonly Right[]>> = {

@@ -69,6 +69,18 @@ export const ROUTE_RIGHTS = {
   'GET /api/v1/rules': 'rules:read',
   'GET /api/v1/rules/:id/coverage': 'rules:read',
 
+  'GET /api/v1/indicators': 'indicators:read',
+  'POST /api/v1/indicators': 'indicators:write',
+  'GET /api/v1/indicators/lookup': 'indicators:read',
+  'GET /api/v1/indicators/patterns': 'indicators:read',
+  'GET /api/v1/indicators/hunts': 'indicators:read',
+  'GET /api/v1/indicators/:id': 'indicators:read',
+  'POST /api/v1/indicators/:id/expire': 'indicators:write',
+  'GET /api/v1/indicator-feeds': 'indicators:read',
+  'POST /api/v1/indicator-feeds': 'indicators:feeds',
+  'POST /api/v1/indicator-feeds/:name/fetch': 'indicators:feeds',
+  'DELETE /api/v1/indicator-feeds/:name': 'indicators:feeds',
+
   'GET /api/v1/audit': 'audit:read',
   'GET /api/v1/audit/verification': 'audit:read',
   'GET /api/v1/audit/export': 'audit:read',

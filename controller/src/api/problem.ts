@@ -26,6 +26,11 @@ type DoorProblem =
   | 'too_many_searches'
   | 'backup_exists'
   | 'backup_running'
+  | 'too_many_indicators'
+  | 'import_empty'
+  | 'bad_indicator'
+  | 'feed_exists'
+  | 'too_many_feeds'
   | 'not_ready'
   | 'internal'
 export type ProblemCode = DoorProblem | TokenRefusal | OrderRefusal
@@ -50,11 +55,16 @@ export const PROBLEMS = {
   revoked_host: { status: 409, title: 'The host was revoked' },
   imported_host: { status: 409, title: 'The host was imported and has no agent' },
   import_gap: { status: 409, title: 'Lines of the recording are missing in between' },
+  feed_exists: { status: 409, title: 'There is a feed of that name' },
+  too_many_feeds: { status: 409, title: 'There are too many feeds' },
+  too_many_indicators: { status: 409, title: 'There are too many indicators' },
+  import_empty: { status: 409, title: 'The import holds no indicator' },
   import_over: { status: 409, title: 'The recording was taken in to its end' },
   several_processes: { status: 409, title: 'Several processes had this pid' },
   precondition_failed: { status: 412, title: 'It was changed in the meantime' },
   too_large: { status: 413, title: 'The body is too large' },
   unsupported_media_type: { status: 415, title: 'Only application/json is read' },
+  bad_indicator: { status: 422, title: 'It is no indicator' },
   bad_args: { status: 422, title: 'The arguments do not fit the command' },
   search_too_long: { status: 422, title: 'The search took longer than it may' },
   search_too_much: { status: 422, title: 'The search found or needed more than it may' },

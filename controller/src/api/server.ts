@@ -25,6 +25,7 @@ import { coverageRoutes } from './coverage.ts'
 import { hostRoutes } from './hosts.ts'
 import { importRoutes } from './imports.ts'
 import { incidentRoutes } from './incidents.ts'
+import { indicatorRoutes } from './indicators.ts'
 import { inventoryRoutes } from './inventory.ts'
 import { joinTokenRoutes } from './join-tokens.ts'
 import { measureRequests, metricsRoutes } from './metrics.ts'
@@ -78,6 +79,7 @@ export async function createApi(deps: ApiDeps, config: ApiConfig, tls?: TlsMater
     eventSightingRoutes,
     eventExportRoutes,
     ruleRoutes,
+    indicatorRoutes,
     playbookRoutes,
     verdictRoutes,
     auditRoutes,

@@ -13,6 +13,7 @@ import { CliError, EXIT_CODES, exitCodesText } from './exit-codes.ts'
 import { addHostVerbs } from './hosts.ts'
 import { huntCommand } from './hunt.ts'
 import { addIncidentVerbs } from './incidents.ts'
+import { addIndicatorVerbs } from './indicators.ts'
 import type { Io } from './io.ts'
 import { addJoinTokenVerbs } from './join-token.ts'
 import { addRuleVerbs } from './rules.ts'
@@ -83,6 +84,7 @@ ${exitCodesText()}`,
   addRunVerbs(cli, program)
   addEventVerbs(cli, program)
   addRuleVerbs(cli, program)
+  addIndicatorVerbs(cli, program)
   program.addCommand(huntCommand().copyInheritedSettings(program))
   addAuditVerbs(cli, program)
   addTokenVerbs(cli, program)

@@ -109,7 +109,53 @@ export interface IndicatorQuery {
   readonly limit: number
 }
 
+export const FEED_KINDS = ['list', 'csv', 'stix', 'misp', 'misp-feed', 'taxii'] as const
+export type FeedKind = (typeof FEED_KINDS)[number]
+
+export interface FeedOptions {
+  readonly confidence?: number
+  readonly tlp?: Tlp
+  readonly labels?: readonly string[]
+  /** Days that an entry stays in force when the feed does not say. */
+  readonly valid_days?: number
+  /** Of CSV: what it is → name of the column. */
+  readonly columns?: Readonly<Record<string, string>>
+  /** Of TAXII: id or title. */
+  readonly collection?: string
+  /** Name of the file that holds the secret: a token, or `user:password`. */
+  readonly secret_file?: string
+  readonly auth?: 'bearer' | 'basic'
+}
+export interface NewFeed {
+  readonly name: string
+  readonly kind: FeedKind
+  readonly url: string
+  readonly everyS: number
+  readonly options: FeedOptions
+}
+export interface FeedView extends NewFeed {
+  readonly createdBy: string
+  readonly createdAt: string
+  readonly lastRunAt: string | null
+  readonly lastOkAt: string | null
+  readonly lastError: string | null
+  readonly lastCounts: (ImportCounts & { readonly patterns: number; readonly refused: number }) | null
+}
+
+export interface Feeds {
+  start(): void
+  stop(): Promise<void>
+  list(): Promise<readonly FeedView[]>
+  add(feed: NewFeed, actor: string): Promise<Result<FeedView, 'feed_exists' | 'too_many_feeds'>>
+  remove(name: string, actor: string): Promise<boolean>
+  /** Fetches it in its turn; what became of it is in the list. */
+  begin(name: string): void
+  /** Waits for its turn and for the fetch. */
+  fetch(name: string): Promise<Result<FeedView, 'not_found'>>
+}
+
 export interface Indicators {
+  readonly feeds: Feeds
   /** Reads what is in force into memory, then hunts in the background for what is new. */
   start(): Promise<void>
   stop(): Promise<void>

@@ -9,6 +9,7 @@ import type { Search } from '../search/index.ts'
 import type { StateStore } from '../store/state/state-store.ts'
 import type { StoredEvent, TelemetryStore } from '../store/telemetry/telemetry-store.ts'
 import type { Signal } from '../triage/index.ts'
+import { createFeeds } from './feed-runs.ts'
 import { readWarningLists } from './feeds/warning-list.ts'
 import type { HuntView, Indicators, IndicatorView } from './index.ts'
 import type { IndicatorsConfig } from './indicators-config.ts'
@@ -119,7 +120,7 @@ export function createIndicators(deps: IndicatorsDeps, config: IndicatorsConfig)
     return await state.db.selectFrom('indicators').selectAll().where('n', '=', n).executeTakeFirst()
   }
 
-  return {
+  const room: Omit<Indicators, 'feeds'> = {
     async start() {
       lists = WarningSet.shipped()
       const read = readWarningLists(config.warning_list_dirs, (file, why) =>
@@ -131,9 +132,11 @@ export function createIndicators(deps: IndicatorsDeps, config: IndicatorsConfig)
       log.info('indicators.set.loaded', { values: live.table.size, warning_lists: read.length })
       await hunt.plan()
       hunt.start()
+      feeds.start()
     },
 
     async stop() {
+      await feeds.stop()
       await hunt.stop()
     },
 
@@ -182,7 +185,7 @@ export function createIndicators(deps: IndicatorsDeps, config: IndicatorsConfig)
         if (replace) expired += Number((await over('import').executeTakeFirst()).numUpdatedRows)
         for (let from = 0; from < revoked.length; from += 500)
           expired += Number((await over(revoked.slice(from, from + 500)).executeTakeFirst()).numUpdatedRows)
-        const counts = { indicators, added: Number(added ?? 0), expired }
+        const counts = { indicators, added: added ?? 0, expired }
         await audit.append(tx, {
           actor,
           action: 'indicators.import.completed',
@@ -295,6 +298,8 @@ export function createIndicators(deps: IndicatorsDeps, config: IndicatorsConfig)
           .execute()
     },
   }
+  const feeds = createFeeds({ state, audit, clock, log, failures: figures.feedFailures, indicators: room }, config)
+  return { ...room, feeds }
 }
 
 /** One of each value, wherever in the event it stands. */
