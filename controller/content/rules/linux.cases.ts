@@ -445,4 +445,100 @@ export const linuxCases: Readonly<Record<string, RuleCases>> = {
       started('shred -u /home/eve/secret.txt', '/usr/bin/shred'),
     ],
   },
+  credential_access_pam_changed: {
+    fires: [
+      written('/etc/pam.d/sshd'),
+      written('/etc/pam.d/su-l', 'file-created'),
+      written('/usr/lib/x86_64-linux-gnu/security/pam_evil.so', 'file-created'),
+    ],
+    silent: [
+      written('/etc/pam.d/common-auth.pam-new', 'file-created'),
+      written('/etc/pam.d/cron.dpkg-new', 'file-created'),
+      written('/etc/pam.conf.md'),
+    ],
+  },
+  defense_evasion_audit_off: {
+    fires: [
+      started('auditctl -e 0', '/usr/sbin/auditctl'),
+      started('auditctl -D', '/usr/sbin/auditctl'),
+      started('systemctl stop rsyslog', '/usr/bin/systemctl'),
+      started('service auditd stop', '/usr/sbin/service'),
+      started('setenforce 0', '/usr/sbin/setenforce'),
+    ],
+    silent: [
+      started('auditctl -l', '/usr/sbin/auditctl'),
+      started('auditctl -e 1', '/usr/sbin/auditctl'),
+      started('systemctl restart rsyslog', '/usr/bin/systemctl'),
+      started('systemctl status auditd', '/usr/bin/systemctl'),
+      started('systemctl stop nginx', '/usr/bin/systemctl'),
+      started('setenforce 1', '/usr/sbin/setenforce'),
+    ],
+  },
+  defense_evasion_root_certificate: {
+    fires: [
+      written('/usr/local/share/ca-certificates/rootCA.crt', 'file-created'),
+      written('/etc/pki/ca-trust/source/anchors/proxy.pem', 'file-created'),
+    ],
+    silent: [written('/etc/ssl/certs/ca-certificates.crt'), written('/etc/nginx/tls/site.crt', 'file-created')],
+  },
+  credential_access_service_account_token: {
+    fires: [
+      started('cat /run/secrets/kubernetes.io/serviceaccount/token', '/usr/bin/cat'),
+      started('curl -H @/var/run/secrets/kubernetes.io/serviceaccount/token https://kubernetes', '/usr/bin/curl'),
+    ],
+    silent: [
+      started('/usr/local/bin/controller --token-file /var/run/secrets/kubernetes.io/serviceaccount/token'),
+      started('cat /run/secrets/db_password', '/usr/bin/cat'),
+    ],
+  },
+  credential_access_password_search: {
+    fires: [
+      started('grep -ri password /', '/usr/bin/grep'),
+      started('grep -rnw /etc -e passwd /etc', '/usr/bin/grep'),
+      started('find /home -type f -name .netrc', '/usr/bin/find'),
+      started('find / -name accessTokens.json -type f', '/usr/bin/find'),
+    ],
+    silent: [
+      started('grep -i password README.md', '/usr/bin/grep'),
+      started('grep -r listen /etc/nginx', '/usr/bin/grep'),
+      started('grep -rn password_field src', '/usr/bin/grep'),
+      started('find /var/log -name *.gz', '/usr/bin/find'),
+    ],
+  },
+  discovery_network_scan: {
+    fires: [
+      started('nmap -sS 192.168.1.0/24 -p 80', '/usr/bin/nmap'),
+      started('/tmp/masscan -p1-65535 10.0.0.0/8'),
+      shell('for port in {1..1024}; do (echo >/dev/tcp/192.168.1.1/$port) && echo $port; done'),
+    ],
+    silent: [
+      started('nmap --version', '/usr/bin/nmap'),
+      started('nmcli device status', '/usr/bin/nmcli'),
+      shell('for i in {1..5}; do echo $i; done'),
+    ],
+  },
+  credential_access_network_sniffing: {
+    fires: [
+      started('tcpdump -c 5 -nnni ens33', '/usr/bin/tcpdump'),
+      started('tshark -c 5 -i ens33', '/usr/bin/tshark'),
+    ],
+    silent: [
+      started('tcpdump --version', '/usr/bin/tcpdump'),
+      started('tcpdump -nn -r capture.pcap', '/usr/bin/tcpdump'),
+      started('tcptrack -i eth0', '/usr/bin/tcptrack'),
+    ],
+  },
+  defense_evasion_compile_after_delivery: {
+    fires: [
+      started('gcc -o /tmp/x /tmp/exploit.c', '/usr/bin/gcc'),
+      started('g++-12 /dev/shm/a.cc', '/usr/bin/g++-12'),
+      started('cc exploit.c -o /var/tmp/.x', '/usr/bin/cc'),
+    ],
+    silent: [
+      started('gcc -o build/main src/main.c', '/usr/bin/gcc'),
+      started('gcc -c /tmp/conftest123.c', '/usr/bin/gcc'),
+      started('clang -c src/a.c -o /tmp/cmake-build/a.o', '/usr/bin/clang'),
+      started('gccgo-check /tmp/x.go', '/usr/bin/gccgo-check'),
+    ],
+  },
 }
