@@ -81,7 +81,11 @@ class DetectRoom implements Detect {
   async raise(signal: Signal): Promise<void> {
     const { store, triage } = this.#deps
     const findings = await triage.prepare([signal])
-    const outcome = await store.write((tx) => triage.take(tx, [signal], findings))
+    const outcome = await store.write(async (tx) => {
+      const outcome = await triage.take(tx, [signal], findings)
+      if (outcome.signals > 0) await this.#deps.further?.stored(tx, [signal])
+      return outcome
+    })
     if (outcome.signals > 0) this.#metrics.signals.inc({ level: signal.level, detector: signal.detector })
     triage.announce(outcome)
   }

@@ -57,6 +57,40 @@ describe('a rule that fails on an event', () => {
   })
 })
 
+describe('a rule that only feeds a correlation', () => {
+  const correlation = {
+    file: 'c.yml',
+    text: 'title: c\nid: c\ncorrelation: { type: event_count, rules: [bad], timespan: 1m, condition: { gte: 2 } }\n',
+  }
+  const compiled = () => {
+    const set = RuleSet.compile({
+      files: [rule('good', 'CommandLine', 'ls'), rule('bad', 'CurrentDirectory', '/tmp'), correlation],
+      unreadable: [],
+    })
+    if (!set.ok) throw new Error(set.why)
+    return set.value
+  }
+
+  it('runs and is among those that events are looked through with, and is told apart', () => {
+    const rules = compiled()
+    expect(rules.running.rules.map(({ title }) => title)).toEqual(['good', 'bad'])
+    expect(rules.running.rules.filter((one) => rules.isSilent(one)).map(({ title }) => title)).toEqual(['bad'])
+    expect(rules.live).toBe(3)
+  })
+
+  it('takes the correlation with it when it is switched off, and both are named', () => {
+    const rules = compiled()
+    for (let i = 0; i < 3; i++) rules.match(trap(), () => {})
+    expect(rules.live).toBe(1)
+    expect(rules.correlations).toEqual([])
+    expect(rules.list()).toMatchObject([
+      { id: 'good', state: 'live' },
+      { id: 'bad', state: 'refused' },
+      { id: 'c', state: 'refused', why: expect.stringContaining('it runs no more: it names "bad"') },
+    ])
+  })
+})
+
 describe('a rule that a new load refuses', () => {
   const compile = (files: { file: string; text: string }[], before?: RuleSet) => {
     const compiled = RuleSet.compile({ files, unreadable: [] }, before)

@@ -7,7 +7,7 @@ import type { FieldValue } from './fields.ts'
 import { type CorrelationFigures, emptyRoom, type GroupFound, Groups, type Observed, type Room } from './groups.ts'
 import { CORRELATION_LIMITS, type CorrelationLimits } from './limits.ts'
 import type { Correlated, CorrelationSource, ResolvedCorrelation } from './resolve.ts'
-import type { Entry } from './window.ts'
+import type { Entry } from './measure.ts'
 
 export interface Firing {
   readonly correlation: SigmaCorrelation

@@ -1,7 +1,8 @@
 /** The windows of one correlation: one for each combination of values that it groups by. */
 import { type Fields, fieldOf, type FieldValue } from './fields.ts'
 import type { CorrelationLimits } from './limits.ts'
-import { type Measure, measureOf, type Tally } from './measure.ts'
+import type { Measure, Tally } from './measure.ts'
+import { measureOf } from './measures.ts'
 import type { CorrelationSource, ResolvedCorrelation } from './resolve.ts'
 import { type Found, type Span, Window } from './window.ts'
 import { OF_ALL, OF_RULE, WindowList } from './window-list.ts'

@@ -1,15 +1,25 @@
-/** What a type of correlation counts, and when its condition holds. One file a type; the table is here. */
-import type { CorrelationType } from '../rule.ts'
-import { eventCount } from './event-count.ts'
+/** What a type of correlation has to say: what it counts of an event, and when its condition holds. */
 import type { Fields } from './fields.ts'
-import type { CorrelationSource, ResolvedCorrelation } from './resolve.ts'
-import { temporal } from './temporal.ts'
-import { temporalOrdered } from './temporal-ordered.ts'
-import { valueAvg } from './value-avg.ts'
-import { valueCount } from './value-count.ts'
-import { valuePercentile } from './value-percentile.ts'
-import { valueSum } from './value-sum.ts'
-import type { Entry, Stretch } from './window.ts'
+import type { CorrelationSource } from './resolve.ts'
+
+export interface Entry {
+  /** ms since 1970. */
+  readonly time: number
+  /** Which of the correlation's rules it is of, in the order written. */
+  readonly source: number
+  /** What the measure counts of it. */
+  readonly value: string | number | undefined
+  /** The event, in the words of whoever feeds the engine; of a correlation, several. */
+  readonly refs: string | readonly string[]
+}
+
+/** A stretch of entries: `first` to `last`, both in it; `fresh` is the one that came now. */
+export interface Stretch {
+  readonly entries: readonly Entry[]
+  readonly first: number
+  readonly last: number
+  readonly fresh: number
+}
 
 /** Kept up to date with the entries of a stretch as they come and go. */
 export interface Tally {
@@ -24,18 +34,4 @@ export interface Measure {
   /** What is kept of an event; `undefined`: it has nothing that could be counted and is left out. */
   valueOf(fields: Fields, source: CorrelationSource): { readonly value: Entry['value'] } | undefined
   tally(): Tally
-}
-
-const MEASURES: Readonly<Record<CorrelationType, (resolved: ResolvedCorrelation) => Measure>> = {
-  event_count: eventCount,
-  value_count: valueCount,
-  temporal,
-  temporal_ordered: temporalOrdered,
-  value_sum: valueSum,
-  value_avg: valueAvg,
-  value_percentile: valuePercentile,
-}
-
-export function measureOf(resolved: ResolvedCorrelation): Measure {
-  return MEASURES[resolved.correlation.type](resolved)
 }

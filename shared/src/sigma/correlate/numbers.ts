@@ -1,7 +1,6 @@
 /** Reading the one number that sums and averages are made of, and a sum that stays exact while numbers come and go. */
 import { fieldOf, numberOf } from './fields.ts'
-import type { Measure, Tally } from './measure.ts'
-import type { Entry, Stretch } from './window.ts'
+import type { Entry, Measure, Stretch, Tally } from './measure.ts'
 
 /** The first field; an event without a number in it is not counted. */
 export function numericValue(names: readonly string[]): Measure['valueOf'] {

@@ -2,10 +2,9 @@
  * As temporal, and in the order written: what counts is the longest row of different rules, each after the one before, that the event
  * which came now is part of. Events of one time have no order that could be wrong.
  */
-import type { Measure, Tally } from './measure.ts'
+import type { Entry, Measure, Stretch, Tally } from './measure.ts'
 import type { ResolvedCorrelation } from './resolve.ts'
 import { completeness, Seen } from './temporal.ts'
-import type { Entry, Stretch } from './window.ts'
 
 export function temporalOrdered(resolved: ResolvedCorrelation): Measure {
   const complete = completeness(resolved)

@@ -1,9 +1,8 @@
 /** How many of the rules were seen, in any order; all of them where the condition does not say, or what its expression says. */
 import type { Condition } from '../rule.ts'
 import { within } from './bounds.ts'
-import type { Measure, Tally } from './measure.ts'
+import type { Entry, Measure, Tally } from './measure.ts'
 import type { ResolvedCorrelation } from './resolve.ts'
-import type { Entry } from './window.ts'
 
 export function temporal(resolved: ResolvedCorrelation): Measure {
   const complete = completeness(resolved)

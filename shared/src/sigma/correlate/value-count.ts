@@ -1,9 +1,8 @@
 /** How many different values; of several fields, how many different combinations. An event without one of them is not counted. */
 import { within } from './bounds.ts'
 import { fieldOf } from './fields.ts'
-import type { Measure } from './measure.ts'
+import type { Entry, Measure } from './measure.ts'
 import type { ResolvedCorrelation } from './resolve.ts'
-import type { Entry } from './window.ts'
 
 export function valueCount({ correlation: { bounds, fields: names } }: ResolvedCorrelation): Measure {
   return {

@@ -5,9 +5,8 @@
  */
 import { within } from './bounds.ts'
 import { fieldOf, numberOf } from './fields.ts'
-import type { Measure, Tally } from './measure.ts'
+import type { Entry, Measure, Stretch, Tally } from './measure.ts'
 import type { ResolvedCorrelation } from './resolve.ts'
-import type { Entry, Stretch } from './window.ts'
 
 const MEDIAN = 50
 

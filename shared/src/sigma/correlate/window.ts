@@ -2,26 +2,7 @@
  * The events of one group, in the order of their times. Those in the span that ends with the latest are tallied as they come and go;
  * older ones are kept for as long as a late event may still have to be counted with them.
  */
-import type { Measure, Tally } from './measure.ts'
-
-export interface Entry {
-  /** ms since 1970. */
-  readonly time: number
-  /** Which of the correlation's rules it is of, in the order written. */
-  readonly source: number
-  /** What the measure counts of it. */
-  readonly value: string | number | undefined
-  /** The event, in the words of whoever feeds the engine; of a correlation, several. */
-  readonly refs: string | readonly string[]
-}
-
-/** A stretch of entries: `first` to `last`, both in it; `fresh` is the one that came now. */
-export interface Stretch {
-  readonly entries: readonly Entry[]
-  readonly first: number
-  readonly last: number
-  readonly fresh: number
-}
+import type { Entry, Measure, Stretch, Tally } from './measure.ts'
 
 export interface Span {
   readonly spanMs: number
