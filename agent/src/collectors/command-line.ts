@@ -84,6 +84,8 @@ function readLong(fd: number, kept: Buffer[], alreadyRead: number): CommandLine 
 export function commandLineOf(bytes: Buffer): CommandLine {
   if (bytes.length === 0) return NONE
   const body = withoutPadding(bytes)
+  const short = body.length <= FIELD_LIMITS.keyword ? shortLineOf(body) : undefined
+  if (short) return short
   const { spaced, nuls } = withSpaces(body)
   const text = textOfBytes(spaced)
   const first = firstArgs(body)
@@ -96,6 +98,15 @@ export function commandLineOf(bytes: Buffer): CommandLine {
     textCut: text.length > FIELD_LIMITS.text ? cutOfBytes(spaced) : undefined,
     argsCut: argsWhole ? undefined : cutOfBytes(body),
   }
+}
+
+/** In one piece, as nearly all are; undefined where something is no UTF-8 or there are more arguments than a list may have. */
+function shortLineOf(body: Buffer): CommandLine | undefined {
+  const text = body.toString('utf8')
+  if (text.includes('\ufffd')) return undefined
+  const args = text.split('\0')
+  if (args.length > FIELD_LIMITS.list) return undefined
+  return { text: args.join(' '), args, argsCount: args.length, textCut: undefined, argsCut: undefined }
 }
 
 /** A program that writes its own title over its arguments leaves NULs behind it: one argument, not hundreds of empty ones. */

@@ -6,7 +6,9 @@ import { isUtf8 } from 'node:buffer'
  */
 export function textOfBytes(bytes: Uint8Array): string {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  if (isUtf8(buffer)) return buffer.toString('utf8')
+  const whole = buffer.toString('utf8')
+  // One look for nearly all: what is no UTF-8 leaves U+FFFD behind.
+  if (!whole.includes('\ufffd') || isUtf8(buffer)) return whole
   let text = ''
   let valid = 0
   for (let at = 0; at < buffer.length; ) {

@@ -38,13 +38,12 @@ export function hasRights(image: ProcessImage, actor: SensorActor): boolean {
 /** `whole` reads the command line of the living process, where the record holds only its beginning. */
 export function imageOf(record: SensorExec, actor: SensorActor, whole: () => CommandLine | undefined): ProcessImage {
   const path = pathOf(record)
-  const comm = textOfBytes(actor.comm)
   const cuts = [
     ...cutOf('process.executable', record.executable),
     ...cutOf('process.working_directory', record.workingDirectory),
   ]
   return {
-    name: path.slice(path.lastIndexOf('/') + 1) || comm,
+    name: path.slice(path.lastIndexOf('/') + 1) || textOfBytes(actor.comm),
     executable: path === '' ? undefined : path,
     executableDeleted: record.isDeleted || record.isMemfd,
     executableMemfd: record.isMemfd,

@@ -35,6 +35,26 @@ it('hands out nothing that a kill could still take back', async () => {
   await spool.close()
 })
 
+it('takes the text of an event for the event, and holds some of them against what an event must be', async () => {
+  const spool = open(temporaryFolder())
+  const plain = event('process', 'plain ä')
+  const odd = event('process', 'half of a pair \ud800')
+  for (const one of [plain, odd]) spool.text('process', 'tested', JSON.stringify(one), () => one)
+  spool.event(plain)
+  for (let n = 0; n < 500; n++)
+    spool.text('process', 'wrong', '{"wrong":true}', () => ({ ...plain, event: { ...plain.event, type: [] } }))
+  await spool.sync()
+  const [first, ...rest] = drain(spool, 'process').flatMap(({ lines }) =>
+    lines.map((line) => Buffer.from(line).toString()),
+  )
+  expect(first).toBe(JSON.stringify(plain))
+  expect(rest[0]).toBe(JSON.stringify({ ...odd, message: 'half of a pair \ufffd' }))
+  expect(rest[1]).toBe(first)
+  // The first hundred, and then each fiftieth.
+  expect(count(spool, 'process')).toMatchObject({ produced: 503, dropped: 108 })
+  await spool.close()
+})
+
 it('goes on with the next number and the same epoch after a restart, and sends again what was not acked', async () => {
   const path = temporaryFolder()
   const first = open(path)

@@ -46,7 +46,7 @@ export interface Cursor {
 }
 
 /** What goes in comes from collectors, what goes out from the link. */
-export interface Spool extends Emit {
+export interface Spool extends Required<Emit> {
   readonly epoch: string
   /** When the agent's life before gave its last sign, ms since 1970. */
   readonly lastAlive: number | undefined
