@@ -5,6 +5,7 @@ import { containmentBench } from './containment.ts'
 import { correlationBench } from './correlation.ts'
 import { detectionBench } from './detection.ts'
 import { importBench } from './import.ts'
+import { indicatorsBench } from './indicators.ts'
 import { ingestBench } from './ingest.ts'
 import { ingestKillBench } from './ingest-kill.ts'
 import { latencyBench } from './latency.ts'
@@ -20,6 +21,7 @@ export const benches: readonly Bench[] = [
   detectionBench,
   correlationBench,
   importBench,
+  indicatorsBench,
   ingestBench,
   latencyBench,
   ingestKillBench,
