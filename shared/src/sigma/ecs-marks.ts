@@ -28,7 +28,6 @@ export interface EcsMarks {
 export function ecsMarks(event: SigmaEvent): EcsMarks | undefined {
   const { event: kind, host, network } = event
   if (!isRecord(kind) || !isRecord(host) || !isRecord(host['os']) || hasWholeNames(event)) return undefined
-  if (network !== undefined && !isRecord(network)) return undefined
   const { category, type, action, dataset } = kind
   // The services of a login are told by the names of programs.
   if (!Array.isArray(category) || category.includes('authentication') || category.includes('session')) return undefined
@@ -37,7 +36,7 @@ export function ecsMarks(event: SigmaEvent): EcsMarks | undefined {
     return undefined
   let marks = system | bitsOf(category, CATEGORIES) | bitsOf(type, TYPES)
   if (typeof action === 'string' && action.includes('rename')) marks |= RENAME
-  if (network?.['protocol'] === 'dns') marks |= DNS
+  if (isRecord(network) && network['protocol'] === 'dns') marks |= DNS
   if (isRecord(event['auditd'])) marks |= AUDITED
   const own = event['firebreak']
   if (isRecord(own) && isRecord(own['record'])) marks |= RECORDED
