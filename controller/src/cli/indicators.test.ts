@@ -102,6 +102,26 @@ describe('firebreak indicators', () => {
     expect((await cli.run(['indicators', 'feeds', 'remove', 'f'], { role: 'engineer' })).code).toBe(0)
   })
 
+  it('says what a STIX pattern comes down to, and whether it holds over what was observed', async () => {
+    const pattern = "[ipv4-addr:value = '203.0.113.9'] REPEATS 2 TIMES"
+    const seen = {
+      type: 'observed-data',
+      first_observed: '2026-01-01T00:00:00Z',
+      last_observed: '2026-01-01T00:00:00Z',
+      number_observed: 2,
+      objects: { '0': { type: 'ipv4-addr', value: '203.0.113.9' } },
+    }
+    const ran = await cli.run(['indicators', 'pattern', pattern, '--observed', file('seen.json', JSON.stringify(seen))])
+    expect([ran.code, ran.out]).toEqual([
+      0,
+      'cannot be matched on the stream: it needs repetitions\nholds over the observed data\n',
+    ])
+    expect(
+      (await cli.run(['indicators', 'pattern', "[domain-name:value = 'Evil[.]example']", '--json'])).json(),
+    ).toMatchObject({ values: [{ value: 'evil.example' }], matches: null })
+    expect((await cli.run(['indicators', 'pattern', '[broken'])).code).toBe(2)
+  })
+
   it('answers as the API documents it', async () => {
     await cli.run(['indicators', 'add', '203.0.113.9'])
     await cli.run(['indicators', 'feeds', 'add', 'f', 'http://127.0.0.1:9/list', '--kind', 'list'])

@@ -13,6 +13,7 @@ import { type FeedContent, type NewIndicator, type Tlp, TLPS } from '../indicato
 import { parseDuration } from './durations.ts'
 import { CliError, type Exit } from './exit-codes.ts'
 import { addFeedVerbs } from './indicator-feeds.ts'
+import { addPatternVerb } from './indicator-pattern.ts'
 import { listOptions, type ListOptions } from './list-options.ts'
 import { type Column, printList, printOne } from './output.ts'
 import { type Cli, type Session, verb, wholeNumber } from './session.ts'
@@ -149,6 +150,7 @@ Nothing is taken of a file that ends in the middle or is something else. Exit co
       empty: 'All patterns can be matched.',
     })
   })
+  addPatternVerb(cli, noun)
   addFeedVerbs(cli, noun)
 }
 
