@@ -8,7 +8,7 @@ import type { AgentId } from '@firebreak/shared/ids.ts'
 import { isKnown } from '@firebreak/shared/indicators/event-values.ts'
 import { MatchTable } from '@firebreak/shared/indicators/match-table.ts'
 import { observableOf } from '@firebreak/shared/indicators/observable.ts'
-import { ok } from '@firebreak/shared/result.ts'
+import { ok, refuse, type Result } from '@firebreak/shared/result.ts'
 import { generateSeed, signingKeyOf } from '@firebreak/shared/trust/ed25519.ts'
 import { Registry } from 'prom-client'
 import { Value } from 'typebox/value'
@@ -17,7 +17,7 @@ import { hostRow } from '../api/api.fixture.ts'
 import { createAuditLog } from '../audit/audit-log.ts'
 import { openStateStore } from '../store/state/sqlite-store.ts'
 import type { StateStore } from '../store/state/state-store.ts'
-import type { StoredEvent } from '../store/telemetry/telemetry-store.ts'
+import type { Statement, StoredEvent } from '../store/telemetry/telemetry-store.ts'
 import type { Indicators, NewIndicator } from './index.ts'
 import { createIndicators } from './indicators.ts'
 import { IndicatorsConfig } from './indicators-config.ts'
@@ -30,13 +30,14 @@ let state: StateStore
 let clock: FakeClock
 let memory: SharedArrayBuffer[]
 let room: Indicators
+let select: (statement: Statement) => Promise<Result<never[], 'too_long'>>
 
 async function opened(config: Partial<IndicatorsConfig> = {}): Promise<Indicators> {
   const note = () => {}
   const indicators = createIndicators(
     {
       state,
-      telemetry: { select: async () => ok([]) },
+      telemetry: { select: async (statement) => await select(statement) },
       search: { events: async () => ok([]) },
       audit: createAuditLog(state, clock, signingKeyOf(generateSeed())),
       clock,
@@ -56,6 +57,7 @@ beforeEach(async () => {
   clock = new FakeClock(NOW)
   state = await openStateStore(join(dir, 'state.db'))
   memory = []
+  select = async () => ok([])
   room = await opened()
 })
 afterEach(async () => {
@@ -203,6 +205,30 @@ describe('an indicator', () => {
       code: 'bad_indicator',
     })
     expect(await room.list({ limit: 9 })).toEqual([])
+  })
+})
+
+describe('a hunt', () => {
+  it('that is broken off goes on behind the last values that it looked at', async () => {
+    await room.stop()
+    const asked: string[] = []
+    const page = Array.from({ length: 20_000 }, (_, n) => ({ value: `10.9.${n >> 8}.${n & 255}.x` }))
+    let isBroken = true
+    select = async ({ params }) => {
+      asked.push(`${String(params?.['kind'])} ${String(params?.['after'])}`)
+      if (params?.['kind'] === 'address' && params['after'] === '') return ok(page as never)
+      return isBroken ? refuse('too_long', 'the store is slow') : ok([])
+    }
+    room = await opened({ hunt_delay_s: 0 })
+    await take('list', [indicator('203.0.114.1')])
+    await expect.poll(() => asked.length).toBe(2)
+    await room.stop()
+    isBroken = false
+    room = await opened({ hunt_delay_s: 0 })
+    await expect.poll(async () => (await room.hunts(1))[0]?.state).toBe('done')
+    const last = page.at(-1)?.value
+    expect(asked).toEqual(['address ', `address ${String(last)}`, `address ${String(last)}`, 'domain ', 'hash '])
+    expect(await room.hunts(1)).toMatchObject([{ lookedAt: 20_000, hits: 0 }])
   })
 })
 
