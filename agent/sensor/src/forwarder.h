@@ -2,6 +2,7 @@
 #ifndef FIREBREAK_FORWARDER_H
 #define FIREBREAK_FORWARDER_H
 
+#include <stdbool.h>
 #include <time.h>
 
 #include "configure.h"
@@ -26,6 +27,7 @@ struct forwarder {
 	__u64 last_stats_ns;
 	__u64 last_record_ns;
 	__u64 pause_ns; /* between two looks at the rings while records come */
+	bool processes_flood; /* their records wait for the end of a pause as well */
 };
 
 static inline __u64 clock_ns(clockid_t clock)

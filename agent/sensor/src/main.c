@@ -92,23 +92,51 @@ static int listen(struct forwarder *f)
 #define MANY_RECORDS 6
 #define LONGEST_PAUSE_NS 16000000ull
 
-static void set_pause(struct forwarder *f, __u32 records)
+static void set_pause(struct forwarder *f, __u32 processes, __u32 others)
 {
 	__u64 least = f->configuration.coalesce_us * 1000ull, most = least > LONGEST_PAUSE_NS ? least : LONGEST_PAUSE_NS;
 
-	if (records >= MANY_RECORDS)
+	if (processes + others >= MANY_RECORDS)
 		f->pause_ns = f->pause_ns * 2 < most ? f->pause_ns * 2 : most;
-	else if (records < MANY_RECORDS / 2)
+	else if (processes + others < MANY_RECORDS / 2)
 		f->pause_ns /= 2;
 	if (f->pause_ns < least)
 		f->pause_ns = least;
+	f->processes_flood = processes >= MANY_RECORDS;
+}
+
+static void set_quiet(struct fb_settings *settings, bool processes, bool others)
+{
+	__atomic_store_n(&settings->quiet_process, processes, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&settings->quiet, others, __ATOMIC_SEQ_CST);
+}
+
+/* Gathers for a pause; true when stdin has something. A process ends the longer part of it, unless it is they that flood. */
+static bool pause_for_more(struct forwarder *f, struct fb_settings *settings)
+{
+	__u64 least = f->configuration.coalesce_us * 1000ull;
+	struct pollfd polled[] = {
+		{ .fd = STDIN_FILENO, .events = POLLIN },
+		{ .fd = f->rings[RING_PROCESS].fd, .events = POLLIN },
+	};
+	struct timespec pause = { .tv_nsec = f->processes_flood ? f->pause_ns : least };
+
+	set_quiet(settings, true, true);
+	if (ppoll(polled, 1, &pause, NULL) > 0)
+		return true;
+	if (f->processes_flood || f->pause_ns <= least)
+		return false;
+	set_quiet(settings, false, true);
+	pause.tv_nsec = f->pause_ns - least;
+	ppoll(polled, 2, &pause, NULL);
+	return polled[0].revents != 0;
 }
 
 /* Waits for something to do; true when stdin is it. */
 static bool wait_for_work(struct forwarder *f, bool blocked)
 {
 	struct fb_settings *settings = &f->programs.skeleton->bss->settings;
-	__u64 now = clock_ns(CLOCK_MONOTONIC), pause_ns = f->pause_ns, until_stats;
+	__u64 now = clock_ns(CLOCK_MONOTONIC), until_stats;
 	struct pollfd polled[] = {
 		{ .fd = STDIN_FILENO, .events = POLLIN },
 		{ .fd = blocked ? STDOUT_FILENO : -1, .events = POLLOUT },
@@ -119,13 +147,9 @@ static bool wait_for_work(struct forwarder *f, bool blocked)
 	bool was_quiet = settings->quiet;
 	int timeout = -1;
 
-	if (!blocked && now - f->last_record_ns < pause_ns * PAUSES) {
-		const struct timespec pause = { .tv_nsec = pause_ns };
-
-		settings->quiet = 1;
-		return ppoll(polled, 1, &pause, NULL) > 0;
-	}
-	__atomic_store_n(&settings->quiet, 0, __ATOMIC_SEQ_CST);
+	if (!blocked && now - f->last_record_ns < f->pause_ns * PAUSES)
+		return pause_for_more(f, settings);
+	set_quiet(settings, false, false);
 	if (!blocked && (f->output.filled > 0 || is_waiting(f)))
 		timeout = 0;
 	else if (!blocked && f->next_stats_ns) {
@@ -149,7 +173,9 @@ static int forward(struct forwarder *f)
 		if (!blocked) {
 			__u64 now = clock_ns(CLOCK_MONOTONIC);
 
-			set_pause(f, take_from(f, &f->rings[RING_PROCESS]) + take_from(f, &f->rings[RING_BULK]));
+			__u32 processes = take_from(f, &f->rings[RING_PROCESS]);
+
+			set_pause(f, processes, take_from(f, &f->rings[RING_BULK]));
 			if (f->output.filled > 0)
 				f->last_record_ns = now;
 			if (f->next_stats_ns && f->next_stats_ns <= now && output_has_room(&f->output)) {

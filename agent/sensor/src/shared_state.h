@@ -9,6 +9,8 @@ struct fb_settings {
 	__u32 watching;     /* 1: there are watched paths */
 	__u32 adding;       /* 1: what the sensor itself opens now becomes watched */
 	__u32 quiet;        /* 1: the forwarding process looks by itself soon; nobody need wake it (an interrupt, dear in a virtual machine) */
+	__u32 quiet_process; /* the same for the ring of processes */
+	__u32 unused;
 	__u64 wall_offset_ns; /* wall clock minus time since boot, for ages of files */
 };
 

@@ -127,7 +127,8 @@ static __always_inline void stamp(struct fb_header *header, __u16 kind, __u32 cl
 static __always_inline void submit(void *record, __u64 length, __u32 class)
 {
 	struct fb_counts *count = counts_of(class);
-	__u64 flags = settings.quiet ? BPF_RB_NO_WAKEUP : 0;
+	__u32 quiet = class == FB_CLASS_PROCESS ? settings.quiet_process : settings.quiet;
+	__u64 flags = quiet ? BPF_RB_NO_WAKEUP : 0;
 	long failed = class == FB_CLASS_PROCESS ? bpf_ringbuf_output(&ring_process, record, length, flags)
 						: bpf_ringbuf_output(&ring_bulk, record, length, flags);
 
