@@ -23,8 +23,10 @@ const inTurn: readonly Step[] = [
 const alone: Step = ['with the machine alone', ...vitest('alone')]
 
 const running = new Set<ChildProcess>()
+let ended: NodeJS.Signals | undefined
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.on(signal, () => {
+    ended = signal
     // A terminal sends Ctrl-C to all of them itself.
     if (signal !== 'SIGINT' || !process.stdin.isTTY) for (const child of running) child.kill(signal)
   })
@@ -38,8 +40,9 @@ const failures = passed.filter((one) => !one).length
 console.log(`${passed.length - failures} passed, ${failures} failed`)
 process.exit(failures === 0 ? 0 : 1)
 
-/** Whether it passed. `kept`: what it says is shown when it is over, in one piece. */
+/** Whether it passed. `kept`: what it says is shown when it is over, in one piece. Nothing begins any more once a signal came. */
 async function run([name, command, ...args]: Step, output: 'shown' | 'kept'): Promise<boolean> {
+  if (ended !== undefined) return false
   const started = performance.now()
   const child = spawn(command, args, { cwd: root, stdio: output === 'shown' ? 'inherit' : ['ignore', 'pipe', 'pipe'] })
   running.add(child)
