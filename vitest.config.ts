@@ -60,14 +60,15 @@ export default defineConfig({
           include: ALONE,
           exclude: ['**/node_modules/**'],
           fileParallelism: false,
-          testTimeout: 20_000,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
         },
       },
       {
         test: {
           name: 'e2e',
           include: ['test/e2e/**/*.test.ts'],
-          exclude: ['**/node_modules/**'],
+          exclude: ['**/node_modules/**', ...ALONE],
           testTimeout: 180_000,
           hookTimeout: 300_000,
           fileParallelism: false,
