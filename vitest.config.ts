@@ -14,8 +14,13 @@ const ROOMS = [
   'controller/src/{access,api,audit,detect,fleet,gateway,import,orders,respond,triage,trust}/**/*.test.ts',
 ]
 
-/** What compares times, and so must have the machine for itself. */
-const ALONE = ['test/fault/{backpressure,reconnect-storm}.test.ts', 'controller/src/store/telemetry/merging.test.ts']
+/** What compares times, or looks at everything that happens on the machine, and so must have it for itself. */
+const ALONE = [
+  'agent/sensor/files.test.ts',
+  'controller/src/store/telemetry/merging.test.ts',
+  'test/e2e/lab-remains.test.ts',
+  'test/fault/{backpressure,reconnect-storm}.test.ts',
+]
 
 /** What takes longest starts first, or the last minute is one file long; those of the rooms fill the gaps at the end. */
 class LongestFirst extends BaseSequencer {
